@@ -48,15 +48,19 @@ func (c Caller) HasPrincipal(p string) bool {
 	return p == Public || slices.Contains(c.Principals, p)
 }
 
-type key struct{}
+// Key is what a context is asked for to find a request's *Caller: for one that carries
+// more than that.
+type Key struct{}
 
 // NewContext returns ctx carrying the caller.
 func NewContext(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, key{}, c)
+	return context.WithValue(ctx, Key{}, &c)
 }
 
 // FromContext returns the caller that ctx carries.
 func FromContext(ctx context.Context) (Caller, bool) {
-	c, ok := ctx.Value(key{}).(Caller)
-	return c, ok
+	if c, ok := ctx.Value(Key{}).(*Caller); ok {
+		return *c, true
+	}
+	return Caller{}, false
 }

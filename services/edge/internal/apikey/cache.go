@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/edge/internal/follow"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
@@ -15,9 +16,12 @@ import (
 type entry struct {
 	Record
 	access Access
+	caller identity.Caller
 }
 
-func entryOf(r Record) *entry { return &entry{Record: r, access: r.Access()} }
+func entryOf(r Record) *entry {
+	return &entry{Record: r, access: r.Access(), caller: r.Caller()}
+}
 
 // entries is a store of keys, as they are remembered.
 type entries struct{ Store }

@@ -102,7 +102,12 @@ func validID(id string) bool { return len(id) == idLen && consistsOf(id, base32D
 
 func checksum(body string) string {
 	sum := crc32.ChecksumIEEE([]byte(body))
-	return encode([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}, base62Digits, sumLen)
+	var out [sumLen]byte
+	for i := sumLen - 1; i >= 0; i-- { // as encode does with what may be larger
+		out[i] = base62Digits[sum%uint32(len(base62Digits))]
+		sum /= uint32(len(base62Digits))
+	}
+	return string(out[:])
 }
 
 // encode writes data as a number in the given digits, with leading zeros.

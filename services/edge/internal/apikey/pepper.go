@@ -2,11 +2,8 @@ package apikey
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/services/edge/internal/keyedmac"
 )
 
 // Hash is what is stored of a key's secret.
@@ -40,7 +38,7 @@ type Peppers struct {
 
 type pepper struct {
 	check string
-	key   []byte
+	key   *keyedmac.Key // nil: hashes without a pepper
 }
 
 // checkText is what a pepper's check value is made of: it names the pepper and
@@ -48,15 +46,23 @@ type pepper struct {
 const checkText = "poterne api key pepper"
 
 func newPepper(text string) pepper {
-	p := pepper{key: []byte(text)}
-	p.check = p.mac(checkText)[:16]
+	p := pepper{key: keyedmac.New([]byte(text))}
+	p.check = string(p.mac(nil, checkText)[:16])
 	return p
 }
 
-func (p pepper) mac(text string) string {
-	mac := hmac.New(sha256.New, p.key)
-	mac.Write([]byte(text))
-	return hex.EncodeToString(mac.Sum(nil))
+// hexLen is the length of a sum in hexadecimal.
+const hexLen = 2 * keyedmac.Size
+
+// mac adds the sum of a text, in hexadecimal, to dst.
+func (p pepper) mac(dst []byte, text string) []byte {
+	key := p.key
+	if key == nil {
+		key = keyedmac.New(nil)
+	}
+	mac := key.Begin()
+	mac.AddString(text)
+	return mac.AppendHex(dst)
 }
 
 // NewPeppers returns the peppers, of which the first is the one in new hashes.
@@ -79,20 +85,21 @@ func (p Peppers) current() pepper {
 // Hash returns what is stored of a key.
 func (p Peppers) Hash(k Key) Hash {
 	c := p.current()
-	return Hash{Sum: c.mac(k.text.Reveal()), Pepper: c.check}
+	return Hash{Sum: string(c.mac(nil, k.text.Reveal())), Pepper: c.check}
 }
 
 // Matches reports whether hash is that of k, in a time that does not depend on
 // where they differ.
 func (p Peppers) Matches(k Key, hash Hash) bool {
 	match := 0
+	var sum [hexLen]byte
 	for _, c := range p.all {
 		if hash.Pepper == "" || hash.Pepper == c.check {
-			match |= subtle.ConstantTimeCompare([]byte(c.mac(k.text.Reveal())), []byte(hash.Sum))
+			match |= subtle.ConstantTimeCompare(c.mac(sum[:0], k.text.Reveal()), []byte(hash.Sum))
 		}
 	}
 	if hash.Pepper == "" && (p.unpeppered || len(p.all) == 0) {
-		match |= subtle.ConstantTimeCompare([]byte(pepper{}.mac(k.text.Reveal())), []byte(hash.Sum))
+		match |= subtle.ConstantTimeCompare(pepper{}.mac(sum[:0], k.text.Reveal()), []byte(hash.Sum))
 	}
 	return match == 1 && hash.Sum != ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/edge/internal/grant"
 )
 
@@ -111,6 +112,14 @@ func (r Record) Access() Access {
 	default:
 		return Access{Roles: r.Account.Roles, Groups: r.Account.Groups, Grant: r.Grant.Intersect(r.Account.Grant)}
 	}
+}
+
+// Caller returns the key's holder.
+func (r Record) Caller() identity.Caller {
+	a := r.Access()
+	c := identity.NewCaller(r.Tenant, r.Subject, a.Roles, a.Groups)
+	c.KeyID = r.ID
+	return c
 }
 
 // NamedSubject returns whom the key speaks for, "" where that is only itself or its

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/poterne/poterne/pkg/identity"
 )
 
 // InvalidError says why a key's text was not accepted.
@@ -30,11 +32,14 @@ const (
 
 func (e *InvalidError) Error() string { return "apikey: the key is " + string(e.Cause) }
 
-// Verified is a key that holds, as it is remembered: others have the same Record and
-// Access, so neither may be changed.
+// Verified is a key that holds, as it is remembered: others have the same Record,
+// Access and Caller, so none may be changed.
 type Verified struct {
 	*Record
 	*Access
+
+	// Caller is the key's holder.
+	Caller *identity.Caller
 
 	// SecretTime is when a rotation made the key's only secret, and the one before
 	// has ended; the zero time when none has. It is known of State's answers.
@@ -70,7 +75,7 @@ func (m *Manager) Verify(ctx context.Context, text string) (Verified, error) {
 	if m.cfg.Rehash && m.peppers.stale(shown) {
 		m.usage.rehash(rec.ID, shown, m.peppers.Hash(key))
 	}
-	return Verified{Record: &rec.Record, Access: &rec.access}, nil
+	return Verified{Record: &rec.Record, Access: &rec.access, Caller: &rec.caller}, nil
 }
 
 // State returns what is kept of a key that holds, by its id: for what was issued
@@ -90,7 +95,7 @@ func (m *Manager) State(ctx context.Context, id string) (Verified, error) {
 	if err := m.holds(&rec.Record); err != nil {
 		return Verified{}, err
 	}
-	out := Verified{Record: &rec.Record, Access: &rec.access}
+	out := Verified{Record: &rec.Record, Access: &rec.access, Caller: &rec.caller}
 	if !m.clock.Now().Before(rec.PreviousExpireTime) {
 		out.SecretTime = rec.RotateTime
 	}

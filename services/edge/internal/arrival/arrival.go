@@ -23,27 +23,37 @@ type Arrival struct {
 	Certificate *x509.Certificate
 }
 
-type key struct{}
+// Key is what a context is asked for to find the *Arrival of a request: for one that
+// carries more than that.
+type Key struct{}
 
 // OfHTTP returns ctx carrying how r came in, for a call on an in-process
 // connection.
 func OfHTTP(ctx context.Context, r *http.Request) context.Context {
+	a := Of(r)
+	return context.WithValue(ctx, Key{}, &a)
+}
+
+// Of returns how r came in.
+func Of(r *http.Request) Arrival {
 	a := Arrival{Request: r}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		a.Certificate = r.TLS.VerifiedChains[0][0]
 	}
-	return context.WithValue(ctx, key{}, a)
+	return a
 }
 
 // From returns how the request of ctx came in, also within a call that was made
 // for it in this process.
 func From(ctx context.Context) Arrival {
-	if a, ok := ctx.Value(key{}).(Arrival); ok {
-		return a
+	if a, ok := ctx.Value(Key{}).(*Arrival); ok {
+		return *a
 	}
 	if client := inproc.ClientContext(ctx); client != nil {
-		a, _ := client.Value(key{}).(Arrival)
-		return a
+		if a, ok := client.Value(Key{}).(*Arrival); ok {
+			return *a
+		}
+		return Arrival{}
 	}
 	var a Arrival
 	if p, ok := peer.FromContext(ctx); ok {

@@ -60,16 +60,18 @@ func (e *Entry) Content() Content {
 // NewEntry returns the entry of a request whose record has this id.
 func NewEntry(id string) *Entry { return &Entry{rec: Record{ID: id}} }
 
-type entryKey struct{}
+// Key is what a context is asked for to find a request's *Entry: for one that carries
+// more than that.
+type Key struct{}
 
 // NewContext returns ctx carrying e.
 func NewContext(ctx context.Context, e *Entry) context.Context {
-	return context.WithValue(ctx, entryKey{}, e)
+	return context.WithValue(ctx, Key{}, e)
 }
 
 // From returns the entry of the request that ctx belongs to; nil outside one.
 func From(ctx context.Context) *Entry {
-	e, _ := ctx.Value(entryKey{}).(*Entry)
+	e, _ := ctx.Value(Key{}).(*Entry)
 	return e
 }
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
-	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 )
 
@@ -42,7 +41,5 @@ func principal(v apikey.Verified, err error) (Principal, error) {
 	case err != nil:
 		return Principal{}, err
 	}
-	c := identity.NewCaller(v.Tenant, v.Subject, v.Access.Roles, v.Access.Groups)
-	c.KeyID = v.ID
-	return Principal{Caller: c, RequestsPerMinute: int(v.RequestsPerMinute), Grant: v.Access.Grant, ExpireTime: v.ExpireTime, SecretTime: v.SecretTime}, nil
+	return Principal{Caller: *v.Caller, RequestsPerMinute: int(v.RequestsPerMinute), Grant: v.Access.Grant, ExpireTime: v.ExpireTime, SecretTime: v.SecretTime}, nil
 }

@@ -81,17 +81,27 @@ type Principal struct {
 // Grant narrows what credentials may be used for, below what their holder may do.
 type Grant = grant.Grant
 
-type key struct{}
+// Key is what a context is asked for to find a request's *Principal, which nobody
+// changes: for one that carries more than that.
+type Key struct{}
 
 // NewContext returns ctx carrying p.
 func NewContext(ctx context.Context, p Principal) context.Context {
-	return context.WithValue(ctx, key{}, p)
+	return context.WithValue(ctx, Key{}, &p)
+}
+
+// Of is FromContext without a copy: nil where there is none. It must not be changed.
+func Of(ctx context.Context) *Principal {
+	p, _ := ctx.Value(Key{}).(*Principal)
+	return p
 }
 
 // FromContext returns the principal whom the request's credentials show.
 func FromContext(ctx context.Context) (Principal, bool) {
-	p, ok := ctx.Value(key{}).(Principal)
-	return p, ok
+	if p := Of(ctx); p != nil {
+		return *p, true
+	}
+	return Principal{}, false
 }
 
 // RefusedError says why a token was not accepted.

@@ -114,8 +114,8 @@ func TestChain(t *testing.T) {
 func TestCallerOfAKey(t *testing.T) {
 	rec := apikey.Record{ID: "k", Tenant: "acme", Subject: "ada", Roles: []string{"reader"}, Groups: []string{"ops"}}
 	rec.Grant.Models = []string{"tiny"}
-	access := rec.Access()
-	p, err := principal(apikey.Verified{Record: &rec, Access: &access}, nil)
+	access, caller := rec.Access(), rec.Caller()
+	p, err := principal(apikey.Verified{Record: &rec, Access: &access, Caller: &caller}, nil)
 	if err != nil || !slices.Equal(p.Grant.Models, rec.Grant.Models) {
 		t.Fatalf("%+v, %v", p, err)
 	}

@@ -109,9 +109,14 @@ func (a *Authorizer) Allowed(ctx context.Context, caller identity.Caller, action
 }
 
 func (a *Authorizer) decide(ctx context.Context, s *Snapshot, r ask) Decision {
+	q := r.question()
+	known := s.known(q)
+	if known != nil && known.need == 0 && known.decision.Failure == nil {
+		return known.decision // and nothing is made that only rules ask for
+	}
 	r.find = func() Facts { return a.facts(ctx) }
 	r.models = a.ModelsFor(r.caller.Tenant)
-	d := s.decide(r)
+	d := s.decideKnown(r, q, known)
 	if d.Failure != nil && !errors.Is(d.Failure, errConflict) && !errors.Is(d.Failure, ErrNoModel) {
 		a.log.ErrorContext(ctx, "a rule cannot be judged; the request is refused", slog.String("rule", d.Rule), slog.Any("error", d.Failure))
 	}

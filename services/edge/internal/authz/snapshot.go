@@ -138,13 +138,28 @@ type ask struct {
 	models func(name, reference string) (*ModelFacts, error)
 }
 
-// decide says whether the request is allowed, and by which rule.
-func (s *Snapshot) decide(r ask) Decision {
-	q := question{
+func (r *ask) question() question {
+	return question{
 		principals: strings.Join(r.caller.Principals, "\n"), subject: r.caller.Subject, dom: r.caller.Tenant,
 		typ: r.res.Type, id: r.res.ID, own: r.res.Tenant, act: r.action,
 	}
-	known, cached := s.answers.Get(q)
+}
+
+// known returns what is known of a question that was asked before, or nil.
+func (s *Snapshot) known(q question) *answer {
+	known, _ := s.answers.Get(q)
+	return known
+}
+
+// decide says whether the request is allowed, and by which rule.
+func (s *Snapshot) decide(r ask) Decision {
+	q := r.question()
+	return s.decideKnown(r, q, s.known(q))
+}
+
+// decideKnown is decide for the request's question, of which that is known.
+func (s *Snapshot) decideKnown(r ask, q question, known *answer) Decision {
+	cached := known != nil
 	if cached && known.need == 0 {
 		return known.decision
 	}

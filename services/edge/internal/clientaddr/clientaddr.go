@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/poterne/poterne/pkg/inproc"
+	"github.com/poterne/poterne/services/edge/internal/arrival"
 )
 
 // The headers, as metadata keys, in which proxies list the addresses they saw. One
@@ -76,12 +77,39 @@ func hostLike(s string) bool {
 	}) < 0
 }
 
-type key struct{}
+// Key is what a context is asked for to find the *netip.Addr of a request's client: for
+// one that carries more than that.
+type Key struct{}
 
 // NewContext returns ctx carrying the address that FromHTTP found, for a call
 // on an in-process connection.
 func NewContext(ctx context.Context, addr netip.Addr) context.Context {
-	return context.WithValue(ctx, key{}, addr)
+	return context.WithValue(ctx, Key{}, &addr)
+}
+
+// Arrived returns ctx carrying how r came in, for package arrival, and its client's
+// address as NewContext does.
+func (r *Resolver) Arrived(ctx context.Context, req *http.Request) context.Context {
+	return &arrived{Context: ctx, arrival: arrival.Of(req), address: r.FromHTTP(req)}
+}
+
+// arrived is a context with how a request came in, and from where.
+type arrived struct {
+	context.Context //nolint:containedctx // it is a context
+	arrival         arrival.Arrival
+	address         netip.Addr
+}
+
+// Value answers for both packages.
+func (a *arrived) Value(key any) any {
+	switch key.(type) {
+	case arrival.Key:
+		return &a.arrival
+	case Key:
+		return &a.address
+	default:
+		return a.Context.Value(key)
+	}
 }
 
 // FromHTTP returns the address of the client of r.
@@ -93,12 +121,14 @@ func (r *Resolver) FromHTTP(req *http.Request) netip.Addr {
 // put there, also when the call was made within this process, else the peer or,
 // when that is a trusted proxy, the client it names. It is invalid when not known.
 func (r *Resolver) FromContext(ctx context.Context) netip.Addr {
-	if addr, ok := ctx.Value(key{}).(netip.Addr); ok {
-		return addr
+	if addr, ok := ctx.Value(Key{}).(*netip.Addr); ok {
+		return *addr
 	}
 	if caller := inproc.ClientContext(ctx); caller != nil {
-		addr, _ := caller.Value(key{}).(netip.Addr)
-		return addr
+		if addr, ok := caller.Value(Key{}).(*netip.Addr); ok {
+			return *addr
+		}
+		return netip.Addr{}
 	}
 	var remote netip.Addr
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {

@@ -42,10 +42,11 @@ const (
 // what was wrong with it, since the grpc-gateway passes on only the text.
 type body struct {
 	io.ReadCloser
-	rc      *http.ResponseController
+	rc      http.ResponseController
 	clock   clock.Clock
 	timeout time.Duration
 	err     error
+	allowed int64 // how many bytes ReadCloser lets through
 
 	raw io.ReadCloser
 	// expects: reading it tells the client to send it (Expect: 100-continue).
@@ -57,25 +58,27 @@ type body struct {
 	stream bool
 
 	// pace is a streamed body's, and slow is told when its client does not keep it.
-	pace *pace.Pace
+	pace pace.Pace
 	slow func(side string)
 
 	mu   sync.Mutex // of a streamed body, which one goroutine reads while another ends it
 	left bool       // nothing is read any more
 }
 
-// limitBody returns the body of r within the limits.
-func (h *handler) limitBody(w http.ResponseWriter, r *http.Request) *body {
-	return &body{
-		ReadCloser: http.MaxBytesReader(w, r.Body, int64(h.cfg.MaxBodyBytes)),
-		rc:         http.NewResponseController(w), clock: h.Clock, timeout: h.cfg.BodyTimeout,
-		slow: func(string) {}, pace: pace.New(int64(h.cfg.MinBodyRate), h.cfg.BodyTimeout),
-		raw: r.Body, expects: r.Header.Get("Expect") != "", whole: r.Body == http.NoBody,
-	}
+// limitBody makes b, which is empty, the body of r within the limits.
+func (h *handler) limitBody(b *body, w http.ResponseWriter, r *http.Request) {
+	b.rc, b.clock, b.timeout = *http.NewResponseController(w), h.Clock, h.cfg.BodyTimeout
+	b.slow, b.pace = func(string) {}, *pace.New(int64(h.cfg.MinBodyRate), h.cfg.BodyTimeout)
+	b.raw, b.expects, b.whole = r.Body, r.Header.Get("Expect") != "", r.Body == http.NoBody
+	b.allow(w, int64(h.cfg.MaxBodyBytes))
 }
 
 // allow bounds the body to n bytes, before any of it is read.
-func (b *body) allow(w http.ResponseWriter, n int64) { b.ReadCloser = http.MaxBytesReader(w, b.raw, n) }
+func (b *body) allow(w http.ResponseWriter, n int64) {
+	if b.ReadCloser == nil || n != b.allowed {
+		b.ReadCloser, b.allowed = http.MaxBytesReader(w, b.raw, n), n
+	}
+}
 
 // readAll reads the whole body.
 func (b *body) readAll() ([]byte, error) {

@@ -88,6 +88,8 @@ type handler struct {
 	registry  registryv1.RegistryServiceClient
 	artifacts registryv1.ArtifactServiceClient
 	tracer    trace.Tracer
+	kind      []trace.SpanStartOption // of every span
+	noStore   []string                // a header's value, which answers replace and never change
 	metrics   *metrics.HTTP
 	access    *accessLog
 }
@@ -99,7 +101,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		responses: edgev1.NewResponsesServiceClient(d.Conn), messages: edgev1.NewMessagesServiceClient(d.Conn), files: edgev1.NewFileServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
 		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
-		tracer: d.Telemetry.Tracer(metrics.Scope), access: &accessLog{log: d.Telemetry.Logger},
+		tracer: d.Telemetry.Tracer(metrics.Scope), kind: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}, noStore: []string{"no-store"}, access: &accessLog{log: d.Telemetry.Logger},
 	}
 	for _, file := range contract.Files() {
 		for i := range file.Services().Len() {
@@ -248,7 +250,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		page.ServeHTTP(&pageWriter{writer: w, request: r}, r)
 		return
 	}
-	w.Header().Set("Cache-Control", "no-store")
+	w.Header()["Cache-Control"] = h.noStore
 	if modelsPath(r.URL.Path) {
 		w.Header().Add("Vary", headerAnthropicVersion)
 	}
@@ -261,7 +263,7 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 	}
 	visitor := middleware.Visitor{
 		Method: rt.rpc, Authorization: r.Header.Values("Authorization"),
-		SetHeader: func(md metadata.MD) { copyHeader(w.Header(), md) },
+		SetHeader: w.copyHeader,
 	}
 	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil { //nolint:contextcheck // the request carries it
 		writeError(w, r, err)
@@ -366,11 +368,35 @@ func (h *handler) transcode(w *writer, r *http.Request) {
 	h.gateway.ServeHTTP(w, r)
 }
 
-// traceparentOnly keeps the answer free of the request's baggage.
-type traceparentOnly struct{ propagation.HeaderCarrier }
+// traceHeaders are those of a trace in a request's, or an answer's, header, under the
+// names that net/http has for them already. It keeps the answer free of the request's
+// baggage.
+type traceHeaders struct{ propagation.HeaderCarrier }
+
+// Get returns the first value of a header.
+func (c traceHeaders) Get(key string) string {
+	if values := c.Values(key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// Values returns the values of a header.
+func (c traceHeaders) Values(key string) []string {
+	switch key {
+	case "traceparent":
+		return c.HeaderCarrier["Traceparent"]
+	case "tracestate":
+		return c.HeaderCarrier["Tracestate"]
+	case "baggage":
+		return c.HeaderCarrier["Baggage"]
+	default:
+		return c.HeaderCarrier.Values(key)
+	}
+}
 
 // Set sets traceparent and nothing else.
-func (c traceparentOnly) Set(key, value string) {
+func (c traceHeaders) Set(key, value string) {
 	if strings.EqualFold(key, "traceparent") {
 		c.HeaderCarrier["Traceparent"] = []string{value}
 	}

@@ -10,9 +10,8 @@ import (
 
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/pkg/telemetry"
-	"github.com/poterne/poterne/services/edge/internal/arrival"
-	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/limit"
+	"github.com/poterne/poterne/services/edge/internal/metering"
 )
 
 const authorization = "authorization"
@@ -47,7 +46,7 @@ func (h *handler) callContext(ctx context.Context, header http.Header) context.C
 // withArrival notes the client's address, and how its request came in, for the
 // steps behind the connection.
 func (h *handler) withArrival(ctx context.Context, r *http.Request) context.Context {
-	ctx = arrival.OfHTTP(clientaddr.NewContext(ctx, h.Addresses.FromHTTP(r)), r)
+	ctx = h.Addresses.Arrived(ctx, r)
 	h.Possession.Strip(ctx, r.Header)
 	return ctx
 }
@@ -85,10 +84,17 @@ func canonical(key string) string {
 		return "X-Poterne-Model"
 	case "x-poterne-cache":
 		return "X-Poterne-Cache"
+	case "x-poterne-arm":
+		return "X-Poterne-Arm"
+	case metering.HeaderCost:
+		return "X-Poterne-Cost"
 	default:
 		return http.CanonicalHeaderKey(key)
 	}
 }
+
+// copyHeader adds a call's header to the answer's.
+func (w *writer) copyHeader(md metadata.MD) { copyHeader(w.Header(), md) }
 
 // copyHeader puts a call's header into the answer's.
 func copyHeader(h http.Header, md metadata.MD) {

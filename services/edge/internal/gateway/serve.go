@@ -7,7 +7,6 @@ import (
 
 	"github.com/rs/cors"
 	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/poterne/poterne/pkg/requestid"
 )
@@ -19,7 +18,7 @@ func (h *handler) withRequestID(next http.Handler) http.Handler {
 		if !requestid.Valid(id) {
 			id = h.IDs.New()
 		}
-		w.Header().Set("X-Request-Id", id)
+		w.Header()["X-Request-Id"] = []string{id}
 		next.ServeHTTP(w, r.WithContext(requestid.NewContext(r.Context(), id)))
 	})
 }
@@ -56,18 +55,18 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
 	w := rw.(*writer) //nolint:errcheck // withLimits stands before
-	ctx := h.Telemetry.Propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx := h.Telemetry.Propagator.Extract(r.Context(), traceHeaders{propagation.HeaderCarrier(r.Header)})
 	path := r.URL.EscapedPath()
 	rt, allowed := h.find(r.Method, path)
 	name := unknownRoute
 	if rt != nil {
 		name = rt.template
 	}
-	ctx, span := h.tracer.Start(ctx, "HTTP "+name, trace.WithSpanKind(trace.SpanKindServer))
+	ctx, span := h.tracer.Start(ctx, "HTTP "+name, h.kind...)
 	defer span.End()
 
 	header := w.Header()
-	h.Telemetry.Propagator.Inject(ctx, traceparentOnly{propagation.HeaderCarrier(header)})
+	h.Telemetry.Propagator.Inject(ctx, traceHeaders{propagation.HeaderCarrier(header)})
 
 	r = r.WithContext(h.withArrival(ctx, r))
 	defer func() {

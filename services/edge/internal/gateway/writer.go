@@ -19,10 +19,10 @@ import (
 // the status. Before the first one the request's body is settled.
 type writer struct {
 	http.ResponseWriter
-	body   *body
-	rc     *http.ResponseController
+	body   body
+	rc     http.ResponseController
 	clock  clock.Clock
-	pace   *pace.Pace
+	pace   pace.Pace
 	slow   func(side string) // told when the client does not keep it
 	status int
 }
@@ -32,11 +32,12 @@ type writer struct {
 func (h *handler) withLimits(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{
-			ResponseWriter: rw, body: h.limitBody(rw, r), rc: http.NewResponseController(rw),
-			clock: h.Clock, pace: pace.New(int64(h.cfg.MinAnswerRate), h.cfg.WriteTimeout), slow: func(string) {},
+			ResponseWriter: rw, rc: *http.NewResponseController(rw),
+			clock: h.Clock, pace: *pace.New(int64(h.cfg.MinAnswerRate), h.cfg.WriteTimeout), slow: func(string) {},
 		}
+		h.limitBody(&w.body, rw, r)
 		limited := r.WithContext(r.Context()) // the server looks at the body of its own request
-		limited.Body = w.body
+		limited.Body = &w.body
 		next.ServeHTTP(w, limited)
 		w.begin(http.StatusOK)
 	})

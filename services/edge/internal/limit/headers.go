@@ -48,42 +48,70 @@ type Policy struct {
 // Headers returns the headers that tell a caller about policies, names and values in
 // turn. OpenAI's are about that with the least left, of each unit.
 func Headers(policies []Policy) []string {
-	const perPolicy, openAI = 64, 6
-	state, quota := make([]byte, 0, perPolicy*len(policies)), make([]byte, 0, perPolicy*len(policies))
+	const perPolicy, perUnit, openAI = 64, 32, 6
+	quota := make([]byte, 0, perPolicy)
+	text := make([]byte, 0, 2*perPolicy*len(policies)+2*perUnit) // all values, one after another
 	var least [2]*Policy
 	for i := range policies {
 		p := &policies[i]
 		if i > 0 {
-			state, quota = append(state, ',', ' '), append(quota, ',', ' ')
+			text, quota = append(text, ',', ' '), append(quota, ',', ' ')
 		}
-		state = append(p.name(state), ";r="...)
-		state = strconv.AppendInt(state, int64(p.Remaining), 10)
+		text = append(p.name(text), ";r="...)
+		text = strconv.AppendInt(text, int64(p.Remaining), 10)
 		quota = append(p.name(quota), ";q="...)
 		quota = strconv.AppendInt(quota, int64(p.Limit.AtOnce()), 10)
 		if p.Unit != Requests {
 			quota = append(append(append(quota, `;qu="`...), p.Unit...), '"')
 		}
 		if p.Unit != Concurrent { // what is in hand comes back when it ends
-			state = strconv.AppendInt(append(state, ";t="...), seconds(p.ResetAfter), 10)
+			text = strconv.AppendInt(append(text, ";t="...), seconds(p.ResetAfter), 10)
 			quota = strconv.AppendInt(append(quota, ";w="...), p.Limit.window(), 10)
 		}
 		if p.Partition != "" {
-			state, quota = p.partition(state), p.partition(quota)
+			text, quota = p.partition(text), p.partition(quota)
 		}
 		if n := p.openAI(); n >= 0 && (least[n] == nil || p.Remaining < least[n].Remaining) {
 			least[n] = p
 		}
 	}
-	out := make([]string, 0, 4+2*openAI)
-	if len(policies) > 0 {
-		out = append(out, HeaderRateLimit, string(state), HeaderRateLimitPolicy, string(quota))
-	}
-	for n, unit := range [2]string{string(Requests), string(Tokens)} {
-		if p := least[n]; p != nil {
-			out = append(out, HeaderLimit+unit, strconv.Itoa(p.Limit.Amount),
-				HeaderRemaining+unit, strconv.Itoa(p.Remaining),
-				HeaderReset+unit, p.ResetAfter.Round(time.Millisecond).String())
+	var at [2 + openAI]int // where each value ends
+	ends := append(at[:0], len(text), len(text)+len(quota))
+	text = append(text, quota...)
+	for _, p := range least {
+		if p != nil {
+			text = strconv.AppendInt(text, int64(p.Limit.Amount), 10)
+			ends = append(ends, len(text))
+			text = strconv.AppendInt(text, int64(p.Remaining), 10)
+			ends = append(ends, len(text))
+			text = append(text, p.ResetAfter.Round(time.Millisecond).String()...)
+			ends = append(ends, len(text))
 		}
+	}
+	return named(string(text), ends, least, len(policies) > 0)
+}
+
+// named gives the parts of text that end at ends their names.
+func named(text string, ends []int, least [2]*Policy, told bool) []string {
+	out, begin, n := make([]string, 0, 2*len(ends)), 0, 0
+	add := func(name string) {
+		out = append(out, name, text[begin:ends[n]])
+		begin, n = ends[n], n+1
+	}
+	if !told {
+		return out
+	}
+	add(HeaderRateLimit)
+	add(HeaderRateLimitPolicy)
+	if least[0] != nil {
+		add(HeaderLimit + string(Requests))
+		add(HeaderRemaining + string(Requests))
+		add(HeaderReset + string(Requests))
+	}
+	if least[1] != nil {
+		add(HeaderLimit + string(Tokens))
+		add(HeaderRemaining + string(Tokens))
+		add(HeaderReset + string(Tokens))
 	}
 	return out
 }

@@ -183,7 +183,12 @@ func (w *work) tell(out []limit.Decision, refused int) {
 }
 
 func (w *work) headers(setHeader func(metadata.MD) error) error {
-	if err := setHeader(metadata.Pairs(limit.Headers(w.policies)...)); err != nil {
+	pairs := limit.Headers(w.policies)
+	md := make(metadata.MD, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		md[pairs[i]] = pairs[i+1 : i+2 : i+2]
+	}
+	if err := setHeader(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return nil

@@ -32,7 +32,7 @@ const (
 type HTTP struct {
 	duration metric.Float64Histogram
 	streams  metric.Int64UpDownCounter
-	sets     sync.Map // answered → metric.MeasurementOption
+	sets     sync.Map // answered → []metric.RecordOption
 }
 
 // answered is one series of the duration.
@@ -41,14 +41,14 @@ type answered struct {
 	status        int
 }
 
-func (h *HTTP) series(a answered) metric.MeasurementOption {
+func (h *HTTP) series(a answered) []metric.RecordOption {
 	if v, ok := h.sets.Load(a); ok {
-		if opt, ok := v.(metric.MeasurementOption); ok {
+		if opt, ok := v.([]metric.RecordOption); ok {
 			return opt
 		}
 	}
-	opt := metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("method", a.method), attribute.String("route", a.route), attribute.String("status", strconv.Itoa(a.status))))
+	opt := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("method", a.method), attribute.String("route", a.route), attribute.String("status", strconv.Itoa(a.status))))}
 	h.sets.Store(a, opt)
 	return opt
 }
@@ -66,7 +66,7 @@ func NewHTTP(m metric.Meter) (*HTTP, error) {
 // Request records one request. Method and route must come from the table of
 // routes, so that both are bounded.
 func (h *HTTP) Request(ctx context.Context, method, route string, status int, took time.Duration) {
-	h.duration.Record(ctx, took.Seconds(), h.series(answered{method, route, status}))
+	h.duration.Record(ctx, took.Seconds(), h.series(answered{method, route, status})...)
 }
 
 // StreamOpened counts a stream that begins.

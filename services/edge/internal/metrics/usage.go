@@ -29,8 +29,9 @@ type Usage struct {
 	tokens, entries, unpriced, failures, atRisk, refused, warned, away metric.Int64Counter
 	cost                                                               metric.Float64Counter
 
-	input, cached, output metric.MeasurementOption
-	outcomes              map[string]metric.MeasurementOption
+	// What counts are added with, in the form that takes no memory for each.
+	input, cached, output []metric.AddOption
+	outcomes              map[string][]metric.AddOption
 }
 
 // NewUsage makes the instruments, for requests with these outcomes for the most part.
@@ -41,8 +42,8 @@ func NewUsage(m metric.Meter, outcomes ...string) (*Usage, error) {
 		errs = append(errs, err)
 		return c
 	}
-	class := func(name string) metric.MeasurementOption {
-		return metric.WithAttributeSet(attribute.NewSet(attribute.String("class", name)))
+	with := func(key, value string) []metric.AddOption {
+		return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))}
 	}
 	u := &Usage{
 		tokens:   counter(nameUsageCounted, "Tokens that are settled, by class; cached ones are among the input."),
@@ -53,11 +54,11 @@ func NewUsage(m metric.Meter, outcomes ...string) (*Usage, error) {
 		refused:  counter(nameBudgetRefused, "Requests that a budget refused, by the budget's scope."),
 		warned:   counter(nameBudgetWarned, "Requests that were warned of a budget, by its scope."),
 		away:     counter(nameBudgetAway, "Requests that needed the ledger while it was away, by what was decided."),
-		input:    class("input"), cached: class("cached"), output: class("output"),
-		outcomes: make(map[string]metric.MeasurementOption),
+		input:    with("class", "input"), cached: with("class", "cached"), output: with("class", "output"),
+		outcomes: make(map[string][]metric.AddOption),
 	}
 	for _, name := range outcomes {
-		u.outcomes[name] = metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", name)))
+		u.outcomes[name] = with("outcome", name)
 	}
 	var err error
 	u.cost, err = m.Float64Counter(nameUsageCost, metric.WithDescription("What is settled, in the currency's unit. The ledger has it exactly."))
@@ -71,14 +72,14 @@ func (u *Usage) Settled(ctx context.Context, outcome, currency string, input, ca
 	}
 	of := u.outcomes[outcome]
 	if of == nil {
-		of = metric.WithAttributes(attribute.String("outcome", outcome))
+		of = []metric.AddOption{metric.WithAttributes(attribute.String("outcome", outcome))}
 	}
-	u.entries.Add(ctx, 1, of)
-	u.tokens.Add(ctx, input, u.input)
+	u.entries.Add(ctx, 1, of...)
+	u.tokens.Add(ctx, input, u.input...)
 	if cached > 0 {
-		u.tokens.Add(ctx, cached, u.cached)
+		u.tokens.Add(ctx, cached, u.cached...)
 	}
-	u.tokens.Add(ctx, output, u.output)
+	u.tokens.Add(ctx, output, u.output...)
 	switch {
 	case !priced:
 		u.unpriced.Add(ctx, 1)

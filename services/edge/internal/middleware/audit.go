@@ -28,43 +28,43 @@ func (s *steps) audit() grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: NameAudit,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-			ctx, end, err := s.begin(ctx, info.FullMethod)
+			b, err := s.begin(ctx, info.FullMethod)
 			if err != nil {
 				return nil, err
 			}
 			err = errUnfinished
 			defer func() {
-				if unkept := end(err); unkept != nil {
+				if unkept := b.end(err); unkept != nil {
 					resp, err = nil, unkept
 				}
 			}()
-			resp, err = handler(ctx, req)
-			err = inhand.Outcome(ctx, err)
-			if content := audit.From(ctx).Content(); content != nil && err == nil {
+			resp, err = handler(b.ctx, req)
+			err = inhand.Outcome(b.ctx, err)
+			if content := b.entry.Content(); content != nil && err == nil {
 				content.Answer(resp, false)
 			}
-			if err == nil {
-				_ = unaryHeader(ctx)(costOf(ctx)) // the answer is there, and goes out without it
+			if cost := costOf(b.entry); cost != nil && err == nil {
+				_ = unaryHeader(ctx).set(cost) // the answer is there, and goes out without it
 			}
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-			ctx, end, err := s.begin(ss.Context(), info.FullMethod)
+			b, err := s.begin(ss.Context(), info.FullMethod)
 			if err != nil {
 				return err
 			}
 			err = errUnfinished
 			defer func() {
-				if unkept := end(err); unkept != nil {
+				if unkept := b.end(err); unkept != nil {
 					err = unkept
 				}
 			}()
-			ss = grpcserver.WithContext(ss, ctx)
+			ss = grpcserver.WithContext(ss, b.ctx)
 			if s.Contents {
-				ss = &gatheredStream{ServerStream: ss, entry: audit.From(ctx)}
+				ss = &gatheredStream{ServerStream: ss, entry: b.entry}
 			}
-			err = inhand.Outcome(ctx, handler(srv, ss))
-			ss.SetTrailer(costOf(ctx)) // the header was sent before it was known
+			err = inhand.Outcome(b.ctx, handler(srv, ss))
+			ss.SetTrailer(costOf(b.entry)) // the header was sent before it was known
 			return err
 		},
 	}
@@ -88,48 +88,64 @@ func (s *gatheredStream) SendMsg(m any) error {
 // goes.
 var errUnfinished = apierr.New(apierr.Internal, "the handler did not return")
 
-// begin returns what ends the request. That writes its record, and returns an error
-// for a request that must not be answered without one.
-func (s *steps) begin(ctx context.Context, method string) (context.Context, func(error) error, error) {
+// begun is a request that was begun, and must be ended.
+type begun struct {
+	steps  *steps
+	ctx    context.Context //nolint:containedctx // the request's, from here on
+	method string
+	start  time.Time
+	entry  *audit.Entry // nil: it has no record
+	taken  bool         // over from the door
+	done   func()       // ends its part of the calls in hand
+}
+
+// begin takes a request in hand, and opens its record or takes that over from the door.
+func (s *steps) begin(ctx context.Context, method string) (begun, error) {
 	ctx, done := s.Calls.Begin(ctx)
+	b := begun{steps: s, ctx: ctx, method: method, done: done}
 	if s.Methods[method].Access == authz.Public {
-		return ctx, func(error) error { done(); return nil }, nil
+		return b, nil
 	}
-	if a := admitted(ctx); a != nil {
+	a := admitted(ctx)
+	if a != nil {
 		if err := a.call(); err != nil {
 			done()
-			return nil, nil, err
+			return begun{}, err
 		}
-		ctx = audit.NewContext(ctx, a.entry)
-		a.entry.SetRequest(requestid.FromContext(ctx), method)
-		return ctx, func(err error) error {
-			defer done()
-			defer s.InHand.Remove(a.entry)
-			return s.keep(ctx, a.entry, method, a.start, err)
-		}, nil
+		b.entry, b.start, b.taken = a.entry, a.start, true
+	} else {
+		if err := s.Trail.Admit(ctx); err != nil {
+			done()
+			return begun{}, err
+		}
+		b.start = s.Clock.Now()
+		b.entry = s.open(ctx, b.start)
+		s.InHand.Add(b.entry)
+		atDoor(ctx, done)
 	}
-	if err := s.Trail.Admit(ctx); err != nil {
-		done()
-		return nil, nil, err
+	b.entry.SetRequest(requestid.FromContext(ctx), method)
+	b.ctx = &passage{Context: ctx, admission: a, entry: b.entry}
+	return b, nil
+}
+
+// end ends the request, which answered err. It writes its record, and returns an error
+// for a request that must not be answered without one.
+func (b *begun) end(err error) error {
+	switch {
+	case b.entry == nil:
+		b.done()
+		return nil
+	case !b.taken && !leave(b.ctx):
+		return nil // the call that the request became has taken over
 	}
-	start := s.Clock.Now()
-	entry := s.open(ctx, start)
-	entry.SetRequest(requestid.FromContext(ctx), method)
-	s.InHand.Add(entry)
-	ctx = audit.NewContext(ctx, entry)
-	atDoor(ctx, done)
-	return ctx, func(err error) error {
-		if !leave(ctx) {
-			return nil // the call that the request became has taken over
-		}
-		defer done()
-		defer s.InHand.Remove(entry)
-		if entry.Omitted() {
-			s.Trail.Forgo()
-			return nil
-		}
-		return s.keep(ctx, entry, method, start, err)
-	}, nil
+	s := b.steps
+	defer b.done()
+	defer s.InHand.Remove(b.entry)
+	if !b.taken && b.entry.Omitted() {
+		s.Trail.Forgo()
+		return nil
+	}
+	return s.keep(b.ctx, b.entry, b.method, b.start, err)
 }
 
 // keep writes the record of a request. Of a change that was begun it waits until the
@@ -152,7 +168,7 @@ func (s *steps) keep(ctx context.Context, entry *audit.Entry, method string, sta
 // so that only what is let through is noted.
 func (s *steps) intent() grpcserver.Interceptor {
 	first := func(string) bool { return true }
-	return messageStep(NameIntent, first, func(ctx context.Context, method string, _ any, _ headerSetter) error {
+	return messageStep(NameIntent, first, func(ctx context.Context, method string, _ any, _ headers) error {
 		entry := audit.From(ctx)
 		if entry == nil || !changes(method, s.Classes[method]) {
 			return nil

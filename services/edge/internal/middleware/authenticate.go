@@ -19,39 +19,47 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
-	"github.com/poterne/poterne/services/edge/internal/obligation"
 	"github.com/poterne/poterne/services/edge/internal/possession"
 )
 
 // addressLimit slows an address down before anything is looked up for it, so
 // that guessing credentials is slow.
 func (s *steps) addressLimit() grpcserver.Interceptor {
-	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headerSetter) (context.Context, context.CancelFunc, error) {
-		if _, ok := authn.ErrandFrom(ctx); ok {
-			return ctx, noLeave, nil // nobody asks from there now
-		}
-		network := s.network(ctx)
-		if left := s.Bans.Left(s.Addresses.FromContext(ctx)); left > 0 {
-			s.Metrics.Limited(ctx, "ban")
-			s.thin(ctx, network)
-			explainRefusal(ctx, explain.Limits, "the address is banned for a time")
-			return nil, nil, apierr.New(apierr.PermissionDenied, "this address is banned for a time").WithRetryAfter(left)
-		}
-		if s.Config.Address.RequestsPerMinute == 0 {
+	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headers) (context.Context, context.CancelFunc, error) {
+		if known(ctx) != nil {
 			return ctx, noLeave, nil
 		}
-		d, err := s.AddressLimiter.Allow(ctx, network, 1, s.Config.Address.limit())
-		if err != nil {
-			return nil, nil, apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
-		}
-		if !d.Allowed {
-			s.Metrics.Limited(ctx, "address")
-			s.thin(ctx, network)
-			explainRefusal(ctx, explain.Limits, "too many requests from the address")
-			return nil, nil, apierr.New(apierr.RateLimited, "too many requests from this address").WithRetryAfter(d.RetryAfter)
-		}
-		return ctx, noLeave, nil
+		return ctx, noLeave, s.checkAddress(ctx)
 	})
+}
+
+// checkAddress counts a request against the address that it comes from.
+func (s *steps) checkAddress(ctx context.Context) error {
+	if _, ok := authn.ErrandFrom(ctx); ok {
+		return nil // nobody asks from there now
+	}
+	address := s.Addresses.FromContext(ctx)
+	if left := s.Bans.Left(address); left > 0 {
+		s.Metrics.Limited(ctx, "ban")
+		s.thin(ctx, clientaddr.Network(address))
+		explainRefusal(ctx, explain.Limits, "the address is banned for a time")
+		return apierr.New(apierr.PermissionDenied, "this address is banned for a time").WithRetryAfter(left)
+	}
+	if s.Config.Address.RequestsPerMinute == 0 {
+		return nil
+	}
+	network := clientaddr.Network(address)
+	d, err := s.AddressLimiter.Allow(ctx, network, 1, s.Config.Address.limit())
+	if err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the address limit cannot be judged")
+	}
+	if !d.Allowed {
+		s.Metrics.Limited(ctx, "address")
+		s.thin(ctx, network)
+		explainRefusal(ctx, explain.Limits, "too many requests from the address")
+		return apierr.New(apierr.RateLimited, "too many requests from this address").WithRetryAfter(d.RetryAfter)
+	}
+	return nil
 }
 
 // network is what requests are counted by before their caller is known.
@@ -74,30 +82,36 @@ func (s *steps) thin(ctx context.Context, network string) {
 
 // authenticate finds out who asks. Methods that need no caller pass without.
 func (s *steps) authenticate() grpcserver.Interceptor {
-	return contextStep(NameAuthenticate, func(ctx context.Context, method string, setHeader headerSetter) (context.Context, context.CancelFunc, error) {
-		if s.Methods[method].Access == authz.Public {
+	return contextStep(NameAuthenticate, func(ctx context.Context, method string, header headers) (context.Context, context.CancelFunc, error) {
+		if a := known(ctx); a != nil {
+			if who := authn.Of(a.ctx); who != nil {
+				ctx = withPrincipal(ctx, who)
+			}
 			return ctx, noLeave, nil
 		}
-		start := s.Clock.Now()
-		p, err := s.identify(ctx, setHeader)
-		if err != nil {
-			return nil, nil, s.refuse(ctx, err, setHeader)
-		}
-		entry := audit.From(ctx)
-		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
-		entry.SetKeyID(p.CredentialID())
-		explainIdentity(entry, &p, start, s.Clock.Now().Sub(start))
-		return withPrincipal(ctx, p), noLeave, nil
+		ctx, err := s.recognise(ctx, method, header)
+		return ctx, noLeave, err
 	})
 }
 
-// withPrincipal returns ctx carrying who asks, with a place for what the policy
-// asks of the request.
-func withPrincipal(ctx context.Context, p authn.Principal) context.Context {
-	return obligation.NewContext(authn.NewContext(identity.NewContext(ctx, p.Caller), p))
+// recognise returns ctx carrying who asks.
+func (s *steps) recognise(ctx context.Context, method string, header headers) (context.Context, error) {
+	if s.Methods[method].Access == authz.Public {
+		return ctx, nil
+	}
+	start := s.Clock.Now()
+	p, err := s.identify(ctx, header)
+	if err != nil {
+		return nil, s.refuse(ctx, err, header)
+	}
+	entry := audit.From(ctx)
+	entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
+	entry.SetKeyID(p.CredentialID())
+	explainIdentity(entry, &p, start, s.Clock.Now().Sub(start))
+	return withPrincipal(ctx, &p), nil
 }
 
-func (s *steps) identify(ctx context.Context, setHeader headerSetter) (authn.Principal, error) {
+func (s *steps) identify(ctx context.Context, header headers) (authn.Principal, error) {
 	if e, ok := authn.ErrandFrom(ctx); ok {
 		return s.errand(ctx, e)
 	}
@@ -111,7 +125,7 @@ func (s *steps) identify(ctx context.Context, setHeader headerSetter) (authn.Pri
 		return authn.Principal{}, err
 	}
 	// The proof comes first: that it is wrong must not tell whether the token is good.
-	proof, err := s.prove(ctx, token, scheme, setHeader)
+	proof, err := s.prove(ctx, token, scheme, header)
 	if err != nil {
 		return authn.Principal{}, err
 	}
@@ -125,7 +139,7 @@ func (s *steps) identify(ctx context.Context, setHeader headerSetter) (authn.Pri
 	return s.confirm(ctx, scheme, proof, p)
 }
 
-func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) error {
+func (s *steps) refuse(ctx context.Context, err error, header headers) error {
 	var r *authn.RefusedError
 	if !errors.As(err, &r) {
 		s.Metrics.AuthFailure(ctx, string(authn.Unavailable))
@@ -143,7 +157,7 @@ func (s *steps) refuse(ctx context.Context, err error, setHeader headerSetter) e
 	if r.Nonce != "" {
 		md.Set(possession.NonceHeader, r.Nonce)
 	}
-	if err := setHeader(md); err != nil {
+	if err := header.set(md); err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}
 	return authn.Error(r)
@@ -178,7 +192,7 @@ func (s *steps) charge(ctx context.Context, r *authn.RefusedError) error {
 
 // authorise asks the policy.
 func (s *steps) authorise() grpcserver.Interceptor {
-	return narrowing(messageStep(NameAuthorise, s.once, func(ctx context.Context, method string, req any, _ headerSetter) error {
+	return narrowing(messageStep(NameAuthorise, s.once, func(ctx context.Context, method string, req any, _ headers) error {
 		m := s.Methods[method] // a missing method is one that nobody may call
 		caller, ok := identity.FromContext(ctx)
 		if !ok && m.Access == authz.Checked {

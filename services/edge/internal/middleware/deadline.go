@@ -14,7 +14,7 @@ var errDeadline = errors.New("the gateway's time for this kind of request is ove
 // other of its class by its method: one without a
 // deadline gets the class's, and one with a later deadline is held to it.
 func (s *steps) deadline() grpcserver.Interceptor {
-	return contextStep(NameDeadline, func(ctx context.Context, method string, _ headerSetter) (context.Context, context.CancelFunc, error) {
+	return contextStep(NameDeadline, func(ctx context.Context, method string, _ headers) (context.Context, context.CancelFunc, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, s.Config.Deadlines.of(method, s.Classes[method]), errDeadline)
 		return ctx, cancel, nil
 	})

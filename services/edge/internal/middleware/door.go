@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/ban"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 )
 
 // Door is the steps of the chain that need no message: audit, address-limit and
@@ -23,14 +24,13 @@ import (
 // for concurrent use.
 type Door struct {
 	steps *steps
-	pass  grpc.UnaryServerInterceptor
 	page  grpc.UnaryServerInterceptor // the steps of pages, which look after their callers themselves
 }
 
 // NewDoor returns the door of the chain that Chain returns for the same d.
 func NewDoor(d Deps) *Door {
 	s := newSteps(d)
-	return &Door{steps: s, pass: s.door().Unary(), page: grpcserver.Chain{s.audit(), s.addressLimit()}.Unary()}
+	return &Door{steps: s, page: grpcserver.Chain{s.audit(), s.addressLimit()}.Unary()}
 }
 
 // Visitor is a request over HTTP.
@@ -48,24 +48,42 @@ type Visitor struct {
 // visitor's request becomes, if it becomes one, and of Refuse otherwise. ctx
 // must carry the visitor's address (clientaddr.NewContext). The visitor's record
 // is in the audit trail when both the call and Pass have returned.
-func (d *Door) Pass(ctx context.Context, v Visitor, enter func(ctx context.Context)) error {
-	a := &admission{steps: d.steps, method: v.Method, start: d.steps.Clock.Now()}
-	inside := context.WithValue(ctx, admissionKey{}, a)
-
+func (d *Door) Pass(ctx context.Context, v Visitor, enter func(ctx context.Context)) (err error) {
+	s := d.steps
+	inside := &admission{Context: ctx, steps: s, visit: visit{v}, start: s.Clock.Now()}
 	outside := metadata.NewIncomingContext(inside, metadata.MD{authn.Header: v.Authorization})
-	outside = grpc.NewContextWithServerTransportStream(outside, visit{v})
+	b, err := s.begin(grpc.NewContextWithServerTransportStream(outside, &inside.visit), v.Method)
+	if err != nil {
+		return err
+	}
 	entered := false
-	_, err := d.pass(outside, nil, &grpc.UnaryServerInfo{FullMethod: v.Method}, func(ctx context.Context, _ any) (any, error) {
+	err = errUnfinished
+	defer func() {
+		if unkept := b.end(err); unkept != nil {
+			err = unkept
+		}
+		if entered {
+			err = nil // enter has answered
+		}
+	}()
+	found, refused := s.letIn(b.ctx, v)
+	if refused == nil {
 		entered = true
-		a.ctx, a.entry = ctx, audit.From(ctx)
+		inside.ctx, inside.entry = found, b.entry
 		// Not the steps' own context: what ends it is for the call to answer.
 		enter(inside)
-		return nil, a.err
-	})
-	if entered {
-		return nil // enter has answered
+		refused = inside.err
 	}
+	err = inhand.Outcome(b.ctx, refused)
 	return err
+}
+
+// letIn returns the context of a visitor who is let in, with what is known of them.
+func (s *steps) letIn(ctx context.Context, v Visitor) (context.Context, error) {
+	if err := s.checkAddress(ctx); err != nil {
+		return nil, err
+	}
+	return s.recognise(ctx, v.Method, headers{visit: v.SetHeader})
 }
 
 // Refuse notes that the request of ctx, which a Door let in, is refused with err
@@ -78,7 +96,7 @@ func Refuse(ctx context.Context, err error) error {
 		return err
 	}
 	//nolint:contextcheck // the request as the door let it in
-	_, a.err = a.steps.limit().Unary(a.ctx, nil, &grpc.UnaryServerInfo{FullMethod: a.method},
+	_, a.err = a.steps.limit().Unary(a.ctx, nil, &grpc.UnaryServerInfo{FullMethod: a.visit.Visitor.Method},
 		func(context.Context, any) (any, error) { return nil, err })
 	return a.err
 }
@@ -99,16 +117,26 @@ type admissionKey struct{}
 
 // admission is what the door found out about one request. Nobody outside can
 // make one: it travels as a value of a context within this process, under a key
-// of this package.
+// of this package. It is that context itself, the one that the request enters with.
 type admission struct {
-	steps  *steps
-	method string
-	start  time.Time
-	ctx    context.Context //nolint:containedctx // what the steps found is in it
-	entry  *audit.Entry
-	done   func() // ends the door's part of the calls in hand
-	err    error  // what Refuse was told
-	state  atomic.Int32
+	context.Context //nolint:containedctx // it is a context
+
+	steps *steps
+	visit visit
+	start time.Time
+	ctx   context.Context // the steps' own: what they found is in it
+	entry *audit.Entry
+	done  func() // ends the door's part of the calls in hand
+	err   error  // what Refuse was told
+	state atomic.Int32
+}
+
+// Value answers for itself.
+func (a *admission) Value(key any) any {
+	if _, ok := key.(admissionKey); ok {
+		return a
+	}
+	return a.Context.Value(key)
 }
 
 // The states of an admission: who writes its record is decided once.
@@ -121,6 +149,9 @@ const (
 // admitted returns the admission of the in-process call that ctx belongs to; nil
 // when it is another kind of call.
 func admitted(ctx context.Context) *admission {
+	if p, ok := ctx.(*passage); ok {
+		return p.admission
+	}
 	client := inproc.ClientContext(ctx)
 	if client == nil {
 		return nil
@@ -153,56 +184,38 @@ func (a *admission) call() error {
 	return nil
 }
 
-// door is the steps that need no message, in their order.
+// door is the steps that need no message, in their order. An admitted call passes
+// them with what they found at the door; the audit step stands before the others and
+// lets only one such call in.
 func (s *steps) door() grpcserver.Chain {
-	return grpcserver.Chain{
-		s.audit(),
-		once(s.addressLimit(), func(ctx context.Context, _ *admission) context.Context { return ctx }),
-		once(s.authenticate(), func(ctx context.Context, a *admission) context.Context {
-			if p, ok := authn.FromContext(a.ctx); ok {
-				ctx = withPrincipal(ctx, p)
-			}
-			return ctx
-		}),
-	}
+	return grpcserver.Chain{s.audit(), s.addressLimit(), s.authenticate()}
 }
 
-// once makes a step that an admitted call passes with what the same step found
-// at the door. The audit step stands before it and lets only one such call in.
-func once(step grpcserver.Interceptor, found func(context.Context, *admission) context.Context) grpcserver.Interceptor {
-	return grpcserver.Interceptor{
-		Name: step.Name,
-		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			if a := admitted(ctx); a != nil && a.ctx != nil {
-				return handler(found(ctx, a), req)
-			}
-			return step.Unary(ctx, req, info, handler)
-		},
-		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-			if a := admitted(ss.Context()); a != nil && a.ctx != nil {
-				return handler(srv, grpcserver.WithContext(ss, found(ss.Context(), a)))
-			}
-			return step.Stream(srv, ss, info, handler)
-		},
+// known returns what the door found out about the request that a call is of; nil for
+// a call that came by no door.
+func known(ctx context.Context) *admission {
+	if a := admitted(ctx); a != nil && a.ctx != nil {
+		return a
 	}
+	return nil
 }
 
 // visit lets the steps set headers, as a call does.
 type visit struct{ Visitor }
 
-var _ grpc.ServerTransportStream = visit{}
+var _ grpc.ServerTransportStream = (*visit)(nil)
 
 // Method is the visitor's.
-func (v visit) Method() string { return v.Visitor.Method }
+func (v *visit) Method() string { return v.Visitor.Method }
 
 // SetHeader adds to the header of the response.
-func (v visit) SetHeader(md metadata.MD) error {
+func (v *visit) SetHeader(md metadata.MD) error {
 	v.Visitor.SetHeader(md)
 	return nil
 }
 
 // SendHeader is for handlers, of which there is none at the door.
-func (visit) SendHeader(metadata.MD) error { return nil }
+func (*visit) SendHeader(metadata.MD) error { return nil }
 
 // SetTrailer is for handlers as well.
-func (visit) SetTrailer(metadata.MD) error { return nil }
+func (*visit) SetTrailer(metadata.MD) error { return nil }

@@ -35,10 +35,10 @@ type Endpoint struct {
 func (d *Door) Serve(ctx context.Context, e Endpoint, setHeader func(metadata.MD)) error {
 	var cause error
 	chain := grpcserver.Chain{d.steps.audit(), d.steps.addressLimit()} //nolint:contextcheck // each call has its own
-	v := visit{Visitor{Method: e.Name, SetHeader: setHeader}}
+	v := &visit{Visitor{Method: e.Name, SetHeader: setHeader}}
 	_, err := chain.Unary()(grpc.NewContextWithServerTransportStream(ctx, v), nil, &grpc.UnaryServerInfo{FullMethod: e.Name},
 		func(ctx context.Context, _ any) (any, error) {
-			cause = d.steps.endpoint(ctx, e, v.SetHeader)
+			cause = d.steps.endpoint(ctx, e, headers{visit: setHeader})
 			if r, ok := errors.AsType[*authn.RefusedError](cause); ok {
 				return nil, authn.Error(r)
 			}
@@ -58,7 +58,7 @@ func (d *Door) Look(ctx context.Context) error {
 	return err
 }
 
-func (s *steps) endpoint(ctx context.Context, e Endpoint, setHeader headerSetter) error {
+func (s *steps) endpoint(ctx context.Context, e Endpoint, header headers) error {
 	entry := audit.From(ctx)
 	entry.SetResource(e.Resource)
 	p, err := e.Authenticate(ctx)
@@ -68,9 +68,9 @@ func (s *steps) endpoint(ctx context.Context, e Endpoint, setHeader headerSetter
 	if err == nil {
 		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
 		entry.SetKeyID(p.Caller.KeyID)
-		ctx = withPrincipal(ctx, p)
+		ctx = withPrincipal(ctx, &p)
 		var pass *limitrule.Pass
-		if pass, err = s.admit(ctx, e.Name, limit.Write, nil, false, setHeader); err == nil {
+		if pass, err = s.admit(ctx, e.Name, limit.Write, nil, false, header); err == nil {
 			defer pass.Leave(ctx)
 			err = e.Serve(ctx, p)
 		}

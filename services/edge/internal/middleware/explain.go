@@ -119,13 +119,13 @@ func explainPolicy(entry *audit.Entry, v *authz.Verdict, err error, start time.T
 
 // told takes what the limits tell the caller on its way to the header.
 type told struct {
-	setHeader headerSetter
-	md        metadata.MD
+	header headers
+	md     metadata.MD
 }
 
 func (t *told) set(md metadata.MD) error {
 	t.md = md
-	return t.setHeader(md)
+	return t.header.set(md)
 }
 
 // explainLimits notes what limits counted the request, and what is left of them, as
@@ -156,8 +156,8 @@ func explainRefusal(ctx context.Context, step explain.Step, detail string) {
 }
 
 // costOf is what the caller is told of what the request cost; nil: nothing.
-func costOf(ctx context.Context) metadata.MD {
-	micros, currency := audit.From(ctx).Cost()
+func costOf(entry *audit.Entry) metadata.MD {
+	micros, currency := entry.Cost()
 	if currency == "" {
 		return nil
 	}

@@ -7,15 +7,28 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// headerSetter adds to the header of the response.
-type headerSetter func(md metadata.MD) error
-
-func unaryHeader(ctx context.Context) headerSetter {
-	return func(md metadata.MD) error { return grpc.SetHeader(ctx, md) }
+// headers is where a step adds to the header of the response; the zero value is
+// nowhere, for messages after the first of a stream, when it may have been sent.
+type headers struct {
+	call   context.Context //nolint:containedctx // a unary call's, which is how gRPC finds its header
+	stream grpc.ServerStream
+	visit  func(metadata.MD) // a visitor's at the door
 }
 
-// noHeader is for messages after the first of a stream.
-func noHeader(metadata.MD) error { return nil }
+func unaryHeader(ctx context.Context) headers { return headers{call: ctx} }
+
+// set adds md to the header.
+func (h headers) set(md metadata.MD) error {
+	switch {
+	case h.call != nil:
+		return grpc.SetHeader(h.call, md)
+	case h.stream != nil:
+		return h.stream.SetHeader(md)
+	case h.visit != nil:
+		h.visit(md)
+	}
+	return nil
+}
 
 // noLeave is for steps that have nothing to release.
 func noLeave() {}

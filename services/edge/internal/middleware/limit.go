@@ -46,8 +46,8 @@ func (s *steps) limit() grpcserver.Interceptor {
 			var held *limitrule.Pass
 			defer func() { held.Leave(ctx) }()
 			begun := false
-			return handler(srv, &checkedStream{ServerStream: ss, once: s.once(info.FullMethod), check: func(msg any, setHeader headerSetter) error {
-				pass, err := s.enter(ctx, info.FullMethod, msg, begun, setHeader)
+			return handler(srv, &checkedStream{ServerStream: ss, once: s.once(info.FullMethod), check: func(msg any, header headers) error {
+				pass, err := s.enter(ctx, info.FullMethod, msg, begun, header)
 				if !begun && place != nil {
 					held = pass
 					place.Put(pass)
@@ -61,7 +61,7 @@ func (s *steps) limit() grpcserver.Interceptor {
 
 // enter admits a request, or a message of a stream; later says that it is not the
 // stream's first.
-func (s *steps) enter(ctx context.Context, method string, req any, later bool, setHeader headerSetter) (*limitrule.Pass, error) {
+func (s *steps) enter(ctx context.Context, method string, req any, later bool, header headers) (*limitrule.Pass, error) {
 	class, ok := s.Classes[method]
 	if !ok {
 		return nil, apierr.New(apierr.PermissionDenied, "the gateway does not offer this method")
@@ -69,10 +69,10 @@ func (s *steps) enter(ctx context.Context, method string, req any, later bool, s
 	if _, ok := identity.FromContext(ctx); !ok || class.Cost() == 0 {
 		return nil, nil //nolint:nilnil // nothing is held
 	}
-	return s.admit(ctx, method, class, req, later, setHeader)
+	return s.admit(ctx, method, class, req, later, header)
 }
 
-func (s *steps) admit(ctx context.Context, method string, class limit.Class, req any, later bool, setHeader headerSetter) (*limitrule.Pass, error) {
+func (s *steps) admit(ctx context.Context, method string, class limit.Class, req any, later bool, header headers) (*limitrule.Pass, error) {
 	p, _ := authn.FromContext(ctx)
 	f := limitrule.Facts{
 		Tenant: p.Caller.Tenant, KeyID: p.Caller.KeyID, Subject: p.Caller.Subject, Method: method, Class: class,
@@ -85,7 +85,7 @@ func (s *steps) admit(ctx context.Context, method string, class limit.Class, req
 		f.Address = clientaddr.Network(s.Addresses.FromContext(ctx))
 		f.User, f.Model = userAndModel(ctx, class, req)
 	}
-	start, t := s.Clock.Now(), &told{setHeader: setHeader}
+	start, t := s.Clock.Now(), &told{header: header}
 	pass, err := s.Limits.Admit(ctx, &f, class.Cost(), t.set)
 	if !later || err != nil {
 		explainLimits(audit.From(ctx), t, err, start, s.Clock.Now().Sub(start))

@@ -108,7 +108,7 @@ func (s *steps) time() time.Time { return s.Clock.Now() }
 // further out see the message first.
 //
 // once names the streams of which only the first message is checked; nil: none.
-func messageStep(name string, once func(method string) bool, check func(ctx context.Context, method string, req any, setHeader headerSetter) error) grpcserver.Interceptor {
+func messageStep(name string, once func(method string) bool, check func(ctx context.Context, method string, req any, header headers) error) grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: name,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -119,8 +119,8 @@ func messageStep(name string, once func(method string) bool, check func(ctx cont
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			first := once != nil && once(info.FullMethod)
-			return handler(srv, &checkedStream{ServerStream: ss, once: first, check: func(msg any, setHeader headerSetter) error {
-				return check(ss.Context(), info.FullMethod, msg, setHeader)
+			return handler(srv, &checkedStream{ServerStream: ss, once: first, check: func(msg any, header headers) error {
+				return check(ss.Context(), info.FullMethod, msg, header)
 			}})
 		},
 	}
@@ -129,7 +129,7 @@ func messageStep(name string, once func(method string) bool, check func(ctx cont
 // checkedStream checks each message that is received.
 type checkedStream struct {
 	grpc.ServerStream
-	check func(msg any, setHeader headerSetter) error
+	check func(msg any, header headers) error
 	begun bool
 	once  bool // only the first
 }
@@ -142,19 +142,19 @@ func (s *checkedStream) RecvMsg(m any) error {
 	if s.begun && s.once {
 		return nil
 	}
-	setHeader := headerSetter(s.SetHeader)
-	if s.begun {
-		setHeader = noHeader // it may have been sent with an answer to the first
+	var header headers
+	if !s.begun { // it may have been sent with an answer to the first
+		header.stream = s.ServerStream
 	}
 	s.begun = true
-	return s.check(m, setHeader)
+	return s.check(m, header)
 }
 
 // once reports whether a stream of the method is one request.
 func (s *steps) once(method string) bool { return s.Methods[method].Once }
 
 // contextStep makes a step that adds to the context, before any message.
-func contextStep(name string, enter func(ctx context.Context, method string, setHeader headerSetter) (context.Context, context.CancelFunc, error)) grpcserver.Interceptor {
+func contextStep(name string, enter func(ctx context.Context, method string, header headers) (context.Context, context.CancelFunc, error)) grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: name,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -166,7 +166,7 @@ func contextStep(name string, enter func(ctx context.Context, method string, set
 			return handler(ctx, req)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-			ctx, leave, err := enter(ss.Context(), info.FullMethod, ss.SetHeader)
+			ctx, leave, err := enter(ss.Context(), info.FullMethod, headers{stream: ss})
 			if err != nil {
 				return err
 			}

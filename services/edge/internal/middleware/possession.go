@@ -12,7 +12,7 @@ import (
 
 // prove returns the proof that a request brings along, if its token is shown as
 // one that needs it.
-func (s *steps) prove(ctx context.Context, token string, scheme authn.Scheme, setHeader headerSetter) (possession.Proof, error) {
+func (s *steps) prove(ctx context.Context, token string, scheme authn.Scheme, header headers) (possession.Proof, error) {
 	if scheme != authn.DPoP {
 		return possession.Proof{}, nil
 	}
@@ -21,7 +21,7 @@ func (s *steps) prove(ctx context.Context, token string, scheme authn.Scheme, se
 	}
 	proof, err := s.Possession.Verify(ctx, token)
 	if err == nil && proof.Nonce != "" {
-		if err := setHeader(metadata.Pairs(possession.NonceHeader, proof.Nonce)); err != nil {
+		if err := header.set(metadata.Pairs(possession.NonceHeader, proof.Nonce)); err != nil {
 			return possession.Proof{}, apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 		}
 	}

@@ -29,7 +29,7 @@ func TestEveryMethodLeavesARecord(t *testing.T) {
 		if token != "" {
 			ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(authn.Header, "Bearer "+token))
 		}
-		ctx = grpc.NewContextWithServerTransportStream(ctx, visit{Visitor{Method: method, SetHeader: func(metadata.MD) {}}})
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &visit{Visitor{Method: method, SetHeader: func(metadata.MD) {}}})
 		_, _ = g.chain.Unary()(ctx, nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return nil, nil })
 	}
 	methods := slices.Sorted(maps.Keys(table))

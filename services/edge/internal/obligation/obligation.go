@@ -23,20 +23,26 @@ type Set struct {
 	Review bool
 }
 
-type key struct{}
+// Key is what a context is asked for to find a request's *Place: for one that carries
+// more than that.
+type Key struct{}
 
-type slot struct {
+// Place is where the obligations of one request are noted. Its zero value is empty,
+// and it is safe for concurrent use.
+type Place struct {
 	set    atomic.Pointer[Set]
 	limits atomic.Pointer[Limits]
 }
 
 // NewContext returns ctx with a place for the obligations of one request.
-func NewContext(ctx context.Context) context.Context { return context.WithValue(ctx, key{}, new(slot)) }
+func NewContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, Key{}, new(Place))
+}
 
 // Note puts s into the place that ctx has, and reports whether it has one: a
 // caller whose obligations cannot be noted must be refused.
 func Note(ctx context.Context, s Set) bool {
-	p, ok := ctx.Value(key{}).(*slot)
+	p, ok := ctx.Value(Key{}).(*Place)
 	if ok {
 		p.set.Store(&s)
 	}
@@ -45,7 +51,7 @@ func Note(ctx context.Context, s Set) bool {
 
 // From returns what was noted last; nothing when nothing was.
 func From(ctx context.Context) Set {
-	if p, ok := ctx.Value(key{}).(*slot); ok {
+	if p, ok := ctx.Value(Key{}).(*Place); ok {
 		if s := p.set.Load(); s != nil {
 			return *s
 		}
@@ -65,7 +71,7 @@ type Limits struct {
 
 // NoteLimits is Note for limits.
 func NoteLimits(ctx context.Context, l Limits) bool {
-	p, ok := ctx.Value(key{}).(*slot)
+	p, ok := ctx.Value(Key{}).(*Place)
 	if ok {
 		p.limits.Store(&l)
 	}
@@ -74,7 +80,7 @@ func NoteLimits(ctx context.Context, l Limits) bool {
 
 // LimitsFrom returns the limits that were noted last; none when none were.
 func LimitsFrom(ctx context.Context) Limits {
-	if p, ok := ctx.Value(key{}).(*slot); ok {
+	if p, ok := ctx.Value(Key{}).(*Place); ok {
 		if l := p.limits.Load(); l != nil {
 			return *l
 		}

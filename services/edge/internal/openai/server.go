@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
@@ -149,7 +150,7 @@ func routingKey(ctx context.Context, user string) string {
 
 // Served tells the caller and the audit trail who answered.
 func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy) error {
-	return served(ctx, setHeader, by, metadata.Pairs(HeaderCache, cacheBypass))
+	return served(ctx, setHeader, by, metadata.MD{HeaderCache: {cacheBypass}})
 }
 
 // served is Served with what else the caller is told.
@@ -193,7 +194,7 @@ type names struct {
 }
 
 func namesOf(by *inferencev1.ServedBy) names {
-	n := names{version: fmt.Sprintf("%s@v%d", by.GetModel(), by.GetVersion())}
+	n := names{version: by.GetModel() + "@v" + strconv.Itoa(int(by.GetVersion()))}
 	n.works = n.version
 	if by.GetVariant() != "" && by.GetVariant() != ownWeights {
 		n.works += " " + by.GetVariant()

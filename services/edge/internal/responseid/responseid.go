@@ -7,7 +7,6 @@ package responseid
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
+	"github.com/poterne/poterne/services/edge/internal/keyedmac"
 	"github.com/poterne/poterne/services/edge/internal/sharedsecret"
 )
 
@@ -49,10 +49,10 @@ const (
 )
 
 // Signer makes ids and reads them. It is safe for concurrent use.
-type Signer struct{ key []byte }
+type Signer struct{ key *keyedmac.Key }
 
 // New returns a signer with a key of at least 32 bytes.
-func New(key []byte) *Signer { return &Signer{key} }
+func New(key []byte) *Signer { return &Signer{keyedmac.New(key)} }
 
 // secretName is the row that holds the key.
 const secretName = "response-id"
@@ -80,13 +80,15 @@ func (s *Signer) Make(prefix string, caller identity.Caller, by Served, now time
 		raw = append(raw, record[:]...)
 	}
 	raw = binary.AppendUvarint(raw, uint64(by.Version))
-	for _, name := range []string{by.Model, by.Experiment, by.Arm} {
+	for _, name := range [3]string{by.Model, by.Experiment, by.Arm} {
 		name = name[:min(len(name), maxName)]
 		raw = append(raw, byte(len(name)))
 		raw = append(raw, name...)
 	}
-	raw = append(raw, s.mac(raw, caller)...)
-	return prefix + base64.RawURLEncoding.EncodeToString(raw)
+	var mac [keyedmac.Size]byte
+	raw = append(raw, s.mac(mac[:0], raw, caller)[:macBytes]...)
+	id := make([]byte, 0, len(prefix)+base64.RawURLEncoding.EncodedLen(len(raw)))
+	return string(base64.RawURLEncoding.AppendEncode(append(id, prefix...), raw))
 }
 
 // Answer is what an id says.
@@ -108,7 +110,7 @@ func (s *Signer) Read(id string, caller identity.Caller) (Answer, error) {
 		return Answer{}, ErrUnknown
 	}
 	body, mac := raw[:len(raw)-macBytes], raw[len(raw)-macBytes:]
-	if !hmac.Equal(mac, s.mac(body, caller)) {
+	if want := s.mac(nil, body, caller); !hmac.Equal(mac, want[:macBytes]) {
 		return Answer{}, ErrUnknown
 	}
 	var seconds [8]byte
@@ -166,15 +168,16 @@ func readServed(rest []byte) (by Served, err error) {
 	return by, nil
 }
 
-// mac signs the bytes and the caller, whose names cannot run into each other.
-func (s *Signer) mac(body []byte, caller identity.Caller) []byte {
-	h := hmac.New(sha256.New, s.key)
+// mac adds to dst what signs the bytes and the caller, whose names cannot run into
+// each other.
+func (s *Signer) mac(dst, body []byte, caller identity.Caller) []byte {
+	m := s.key.Begin()
 	var n [8]byte
-	for _, part := range []string{caller.Tenant, caller.Subject} {
+	for _, part := range [2]string{caller.Tenant, caller.Subject} {
 		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
-		h.Write(n[:])
-		io.WriteString(h, part) //nolint:errcheck // a hash takes everything
+		m.Add(n[:])
+		m.AddString(part)
 	}
-	h.Write(body)
-	return h.Sum(nil)[:macBytes]
+	m.Add(body)
+	return m.Append(dst)
 }

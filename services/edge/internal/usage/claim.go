@@ -94,7 +94,7 @@ func (m *Meter) unclaim(ctx context.Context, e *ledger.Entry) {
 func idempotencyKey(ctx context.Context) (key string, given bool, err error) {
 	var values []string
 	if r := arrival.From(ctx).Request; r != nil {
-		values = r.Header.Values(IdempotencyKey)
+		values = r.Header["Idempotency-Key"]
 	} else if md, ok := metadata.FromIncomingContext(ctx); ok {
 		values = md.Get(IdempotencyKey)
 	}
