@@ -151,7 +151,7 @@ func (s *Slot) Count(t Tokens, estimated bool) {
 	s.set(wordInput, t.Input)
 	s.set(wordCached, t.Cached)
 	s.set(wordOutput, t.Output)
-	s.set(wordEstimated, int64(number(estimated)))
+	s.set(wordEstimated, number(estimated))
 }
 
 // Free ends the slot's use: the entry is in the journal, or is none.
