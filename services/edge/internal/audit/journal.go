@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
+
+	"github.com/poterne/poterne/services/edge/internal/linefile"
 )
 
 // Journal keeps records in local files until the sink has them: a record is there
@@ -15,34 +19,20 @@ import (
 // survives when it is told to wait for the disk. Its size follows the trail's queue,
 // which is bounded. It is safe for concurrent use.
 type Journal struct {
-	dir   string
-	chain string
-	sync  bool
-	lock  *os.File
+	dir  string
+	sync bool
+	lock *os.File
 
-	mu       sync.Mutex
-	file     *os.File
-	bytes    int64 // of file, whole lines only
-	number   int
-	last     int64 // the last sequence number in file
-	segments []segment
-	open     map[string][]byte // changes that were begun, by the record's id
-	failed   error
-	syncing  sync.Mutex
-	synced   int64
+	mu    sync.Mutex
+	lines *linefile.Log     // nil before begin
+	open  map[string][]byte // changes that were begun, by the record's id
+	text  []byte            // of the last record, whose memory the next one takes
+
+	syncing sync.Mutex
+	synced  int64 // objects that survive a loss of power
 }
 
-// segment is a file that is full.
-type segment struct {
-	path string
-	last int64
-}
-
-const (
-	journalSuffix = ".journal"
-	// segmentBytes is the size from which a new file is begun.
-	segmentBytes = 4 << 20
-)
+const journalSuffix = ".journal"
 
 // journalLine is one line: a record, or a change that was begun.
 type journalLine struct {
@@ -69,77 +59,56 @@ func OpenJournal(dir string, wait bool) (*Journal, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("audit: another process has the journal in %s open: %w", dir, err), lock.Close())
 	}
-	return &Journal{dir: dir, sync: wait, lock: lock, last: -1, open: make(map[string][]byte)}, nil
+	return &Journal{dir: dir, sync: wait, lock: lock, open: make(map[string][]byte)}, nil
 }
 
 // begin opens the first file, for the records of chain.
 func (j *Journal) begin(chain string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.chain = chain
-	return j.nextFile()
-}
-
-// nextFile begins a file with the changes that have no outcome yet, so that those
-// before may go.
-func (j *Journal) nextFile() error {
-	path := filepath.Join(j.dir, fmt.Sprintf("%s-%06d%s", j.chain, j.number+1, journalSuffix))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("audit: begin a file of the journal: %w", err)
+	j.lines = linefile.New(j.dir, chain+"-", journalSuffix)
+	// Less would have a loss of power take what SQLite has not put on the disk yet.
+	j.lines.Keep, j.lines.Durable = linefile.FileBytes/4, j.sync
+	j.lines.Head = func() [][]byte { return slices.Collect(maps.Values(j.open)) }
+	if err := j.lines.Begin(); err != nil {
+		return fmt.Errorf("audit: %w", err)
 	}
-	var begun []byte
-	for _, line := range j.open {
-		begun = append(begun, line...)
-	}
-	if len(begun) > 0 {
-		if _, err := f.Write(begun); err != nil {
-			return errors.Join(fmt.Errorf("audit: begin a file of the journal: %w", err), f.Close(), os.Remove(path))
-		}
-	}
-	if j.file != nil {
-		j.segments = append(j.segments, segment{path: j.file.Name(), last: j.last})
-		_ = j.file.Close() // every line is written
-	}
-	j.file, j.bytes, j.synced, j.number = f, int64(len(begun)), 0, j.number+1
 	return nil
 }
 
-// line returns the line of l.
-func line(l journalLine) ([]byte, error) {
-	out, err := json.Marshal(l)
-	if err != nil {
-		return nil, fmt.Errorf("audit: encode: %w", err)
-	}
-	return append(out, '\n'), nil
-}
+var errClosed = errors.New("audit: the journal is closed")
 
 // Append keeps a record of the chain, and its content unless that is nil. Records
 // must come in their order.
 func (j *Journal) Append(rec *Record, content *Sealed) error {
-	text, err := recordLine(rec, content)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	text, err := appendRecordObject(j.text[:0], rec, content)
 	if err != nil {
 		return err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err := j.write(text); err != nil {
+	if cap(text) <= maxKeptText {
+		j.text = text
+	}
+	if err := j.write(text, rec.Sequence); err != nil {
 		return err
 	}
-	j.last = rec.Sequence
 	delete(j.open, rec.ID)
 	return nil
 }
 
+// maxKeptText bounds the memory that is kept for the next record.
+const maxKeptText = 64 << 10
+
 // Begin keeps a change whose outcome is to come, under the id that its record will
 // have.
 func (j *Journal) Begin(rec Record) error {
-	text, err := line(journalLine{Begun: &rec})
+	text, err := json.Marshal(journalLine{Begun: &rec})
 	if err != nil {
-		return err
+		return fmt.Errorf("audit: encode: %w", err)
 	}
 	j.mu.Lock()
-	err = j.write(text)
+	err = j.write(text, -1)
 	if err == nil {
 		j.open[rec.ID] = text
 	}
@@ -150,23 +119,13 @@ func (j *Journal) Begin(rec Record) error {
 	return j.Sync()
 }
 
-func (j *Journal) write(text []byte) error {
-	if j.file == nil {
-		return errors.New("audit: the journal is closed")
+func (j *Journal) write(text []byte, sequence int64) error {
+	if j.lines == nil {
+		return errClosed
 	}
-	if j.bytes >= segmentBytes {
-		if err := j.nextFile(); err != nil {
-			j.failed = err
-			return err
-		}
+	if err := j.lines.Append(text, sequence); err != nil {
+		return fmt.Errorf("audit: write the journal: %w", err)
 	}
-	if _, err := j.file.WriteAt(text, j.bytes); err != nil {
-		// What was written of the line is overwritten by the next one.
-		j.failed = fmt.Errorf("audit: write the journal: %w", err)
-		return errors.Join(j.failed, j.file.Truncate(j.bytes))
-	}
-	j.bytes += int64(len(text))
-	j.failed = nil
 	return nil
 }
 
@@ -176,54 +135,54 @@ func (j *Journal) Sync() error {
 	if !j.sync {
 		return nil
 	}
-	j.mu.Lock()
-	number, goal := j.number, j.bytes
-	j.mu.Unlock()
+	goal, _ := j.end()
 	j.syncing.Lock()
 	defer j.syncing.Unlock()
-	j.mu.Lock()
-	file, end, done := j.file, j.bytes, j.number != number || j.synced >= goal
-	j.mu.Unlock()
-	if done || file == nil {
+	if j.synced >= goal {
 		return nil
 	}
-	if err := file.Sync(); err != nil {
+	end, file := j.end()
+	if file == nil {
+		return nil
+	}
+	// One that was closed meanwhile is full, and so on the disk.
+	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("audit: write the journal to the disk: %w", err)
 	}
-	j.mu.Lock()
-	if j.number == number {
-		j.synced = max(j.synced, end)
-	}
-	j.mu.Unlock()
+	j.synced = end
 	return nil
+}
+
+// end returns how much was appended, and the file that the last of it is in.
+func (j *Journal) end() (int64, *os.File) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.lines == nil {
+		return 0, nil
+	}
+	return j.lines.Count(), j.lines.File()
 }
 
 // Failed returns why the last write failed; nil when it did not.
 func (j *Journal) Failed() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.failed
+	if j.lines == nil {
+		return nil
+	}
+	return j.lines.Failed()
 }
 
-// Written is told that the sink has the records up to last. It deletes files that
-// are not needed any more.
+// Written is told that the sink has the records up to last. It takes away what is not
+// needed any more.
 func (j *Journal) Written(last int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.file == nil {
+	if j.lines == nil {
 		return nil
 	}
-	if j.last <= last && (j.bytes >= segmentBytes/4 || j.failed != nil) {
-		if err := j.nextFile(); err != nil {
-			return err
-		}
-		j.failed = nil
-	}
-	for len(j.segments) > 0 && j.segments[0].last <= last {
-		if err := os.Remove(j.segments[0].path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("audit: delete a file of the journal: %w", err)
-		}
-		j.segments = j.segments[1:]
+	if err := j.lines.Written(last); err != nil {
+		return fmt.Errorf("audit: %w", err)
 	}
 	return nil
 }
@@ -239,15 +198,8 @@ func (j *Journal) Close(written int64) error {
 		return nil
 	}
 	var errs []error
-	if j.file != nil {
-		errs = append(errs, j.file.Close())
-		if j.last <= written && len(j.open) == 0 && j.failed == nil {
-			errs = append(errs, os.Remove(j.file.Name()))
-			for _, s := range j.segments {
-				errs = append(errs, os.Remove(s.path))
-			}
-		}
-		j.file = nil
+	if j.lines != nil {
+		errs = append(errs, j.lines.Close(j.lines.Last() <= written && len(j.open) == 0 && j.lines.Failed() == nil))
 	}
 	errs = append(errs, j.lock.Close())
 	j.lock = nil

@@ -1,18 +1,16 @@
 package audit
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/poterne/poterne/services/edge/auditproof"
+	"github.com/poterne/poterne/services/edge/internal/linefile"
 )
 
 // Replayed is what a journal held at the start.
@@ -61,12 +59,6 @@ func (j *Journal) Replay(ctx context.Context, sink Sink) (Replayed, error) {
 }
 
 func (r *Replayed) file(ctx context.Context, path string, sink Sink, begun map[string]Record, ended map[string]bool) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	in := bufio.NewReaderSize(f, 64<<10)
 	var batch []Record
 	var contents []Sealed
 	flush := func() error {
@@ -78,25 +70,15 @@ func (r *Replayed) file(ctx context.Context, path string, sink Sink, begun map[s
 		batch, contents = batch[:0], nil
 		return err
 	}
-	for {
-		text, err := in.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			if len(text) > 0 {
-				r.Skipped++
-			}
-			return flush()
-		}
-		if err != nil {
-			return err
-		}
+	torn, err := linefile.Read(path, func(object []byte) error {
 		var l journalLine
-		if json.Unmarshal(text, &l) != nil || l.Record == nil && l.Begun == nil {
+		if json.Unmarshal(object, &l) != nil || l.Record == nil && l.Begun == nil {
 			r.Skipped++
-			continue
+			return nil
 		}
 		if l.Begun != nil {
 			begun[l.Begun.ID] = *l.Begun
-			continue
+			return nil
 		}
 		ended[l.Record.ID] = true
 		l.Record.Decisions = l.Decisions
@@ -104,11 +86,15 @@ func (r *Replayed) file(ctx context.Context, path string, sink Sink, begun map[s
 			contents = append(contents, *l.Content)
 		}
 		if batch = append(batch, *l.Record); len(batch) == maxBatch {
-			if err := flush(); err != nil {
-				return err
-			}
+			return flush()
 		}
+		return nil
+	})
+	r.Skipped += torn
+	if err != nil {
+		return err
 	}
+	return flush()
 }
 
 // Done deletes the files that were replayed.

@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -19,10 +16,6 @@ const (
 	columns = `time_us, id, request_id, tenant, subject, key_id, method, resource, decision, reason,
 	duration_us, address, served_by, arm, prompt_tokens, completion_tokens, experiment,
 	policy, rule, findings, review, documents, cache, content_sha256, content_missing, cost_micros, currency, decisions, chain, sequence, previous_hash, hash`
-	columnCount = 32
-	// rowsAtOnce is how many records one statement writes: few round trips, and far
-	// below the bound on parameters.
-	rowsAtOnce = 64
 )
 
 // SQLSink keeps records in a table of SQLite or PostgreSQL, on the tables of
@@ -30,9 +23,7 @@ const (
 type SQLSink struct {
 	db   *sqldb.DB
 	read querier
-
-	mu   sync.Mutex
-	full *sql.Stmt // inserts rowsAtOnce records; nil: not prepared yet
+	rows *sqldb.Inserter
 }
 
 // querier is what reading needs: the database, or one state of it.
@@ -42,11 +33,15 @@ type querier interface {
 }
 
 // NewSQLSink returns a sink on db, which stays the caller's to close.
-func NewSQLSink(db *sqldb.DB) *SQLSink { return &SQLSink{db: db, read: db.Reader()} }
+func NewSQLSink(db *sqldb.DB) *SQLSink {
+	return &SQLSink{db: db, read: db.Reader(), rows: db.NewInserter("edge_audit", columns, "ON CONFLICT DO NOTHING")}
+}
 
 // Snapshot calls fn with a sink that reads one state of the database.
 func (s *SQLSink) Snapshot(ctx context.Context, fn func(context.Context, *SQLSink) error) error {
-	return s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error { return fn(ctx, &SQLSink{db: s.db, read: tx}) })
+	return s.db.InSnapshot(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return fn(ctx, &SQLSink{db: s.db, read: tx, rows: s.rows})
+	})
 }
 
 // Write keeps batch in one transaction. A record that is there already stays.
@@ -56,15 +51,15 @@ func (s *SQLSink) Write(ctx context.Context, batch []Record) error {
 
 // write keeps batch in the transaction of what before does.
 func (s *SQLSink) write(ctx context.Context, batch []Record, before func(context.Context, *sql.Tx) error) error {
-	full, err := s.insertFull(ctx)
-	if err != nil {
+	if err := s.rows.Prepare(ctx); err != nil {
 		return fmt.Errorf("audit: write: %w", err)
 	}
-	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := before(ctx, tx); err != nil {
 			return err
 		}
-		return s.insert(ctx, tx, full, batch)
+		_, err := s.rows.Insert(ctx, tx, len(batch), func(dst []any, n int) []any { return appendValues(dst, &batch[n]) })
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("audit: write: %w", err)
@@ -72,50 +67,14 @@ func (s *SQLSink) write(ctx context.Context, batch []Record, before func(context
 	return nil
 }
 
-func (s *SQLSink) insert(ctx context.Context, tx *sql.Tx, full *sql.Stmt, batch []Record) error {
-	for recs := range slices.Chunk(batch, rowsAtOnce) {
-		if len(recs) == rowsAtOnce {
-			if _, err := tx.StmtContext(ctx, full).ExecContext(ctx, values(recs)...); err != nil { //nolint:sqlclosecheck // the transaction closes it
-				return err
-			}
-			continue
-		}
-		if _, err := tx.ExecContext(ctx, insertStatement(s.db.Dialect, len(recs)), values(recs)...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// insertFull returns what inserts rowsAtOnce records: to read so long a statement
-// anew takes longer than carrying it out. It is closed with the database.
-func (s *SQLSink) insertFull(ctx context.Context) (*sql.Stmt, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.full == nil {
-		stmt, err := s.db.PrepareContext(ctx, insertStatement(s.db.Dialect, rowsAtOnce))
-		if err != nil {
-			return nil, err
-		}
-		s.full = stmt
-	}
-	return s.full, nil
-}
-
-func insertStatement(d sqldb.Dialect, rows int) string {
-	return strings.Join([]string{"INSERT INTO edge_audit (", columns, ") VALUES", d.Places(rows, columnCount), "ON CONFLICT DO NOTHING"}, " ")
-}
-
-func values(recs []Record) []any {
-	out := make([]any, 0, len(recs)*columnCount)
-	for _, r := range recs {
-		out = append(out, r.Time.UnixMicro(), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method,
-			auditproof.Clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
-			r.PromptTokens, r.CompletionTokens, r.Experiment,
-			r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content), number(r.ContentMissing), r.CostMicros, r.Currency, bytesOrNull(r.Decisions),
-			r.Chain, r.Sequence, hashText(r.Previous), hashText(r.Hash))
-	}
-	return out
+// appendValues appends what the columns have of a record, as the types that databases
+// know.
+func appendValues(dst []any, r *Record) []any {
+	return append(dst, r.Time.UnixMicro(), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method,
+		auditproof.Clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
+		int64(r.PromptTokens), int64(r.CompletionTokens), r.Experiment,
+		r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content), number(r.ContentMissing), r.CostMicros, r.Currency, bytesOrNull(r.Decisions),
+		r.Chain, r.Sequence, hashText(r.Previous), hashText(r.Hash))
 }
 
 // bytesOrNull is how bytes are kept that may not be there.
@@ -163,7 +122,7 @@ func readHash(s string) (h auditproof.Hash) {
 	return h
 }
 
-func number(b bool) int {
+func number(b bool) int64 {
 	if b {
 		return 1
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )
 
-// recordLine returns the line of a record and its content, as line would write it: there
-// is one for each request, and reflection took most of the time of that.
-func recordLine(rec *Record, content *Sealed) ([]byte, error) {
-	out := append(make([]byte, 0, 1024), `{"record":`...)
-	out = appendRecord(out, rec)
+// appendRecordObject appends a journalLine of a record and its content, as encoding/json
+// would write it: there is one for each request, and reflection took most of the time
+// of that.
+func appendRecordObject(dst []byte, rec *Record, content *Sealed) ([]byte, error) {
+	out := appendRecord(append(dst, `{"record":`...), rec)
 	if content != nil {
 		text, err := json.Marshal(content)
 		if err != nil {
@@ -28,7 +28,7 @@ func recordLine(rec *Record, content *Sealed) ([]byte, error) {
 		out = base64.StdEncoding.AppendEncode(out, rec.Decisions)
 		out = append(out, '"')
 	}
-	return append(out, '}', '\n'), nil
+	return append(out, '}'), nil
 }
 
 // appendRecord appends a record without its decisions, which stand beside it.

@@ -51,11 +51,11 @@ func TestALineSaysWhatEncodingJSONWould(t *testing.T) {
 	} {
 		without := c.rec
 		without.Decisions = nil
-		slow, err := line(journalLine{Record: &without, Content: c.content, Decisions: c.rec.Decisions})
+		slow, err := json.Marshal(journalLine{Record: &without, Content: c.content, Decisions: c.rec.Decisions})
 		if err != nil {
 			t.Fatal(err)
 		}
-		fast, err := recordLine(&c.rec, c.content)
+		fast, err := appendRecordObject(nil, &c.rec, c.content)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,24 +1,22 @@
 package ledger
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/poterne/poterne/services/edge/internal/linefile"
 )
 
 const (
 	linesSuffix = ".usage"
 	holderFile  = "holder"
-	// segmentBytes is the size from which a new file is begun.
-	segmentBytes = 4 << 20
 )
 
 // Journal keeps in local files what the store does not have yet: the requests in
@@ -31,18 +29,9 @@ type Journal struct {
 	slots
 
 	linesMu  sync.Mutex
-	file     *os.File
-	bytes    int64
-	number   int
-	appended int64 // entries so far
-	segments []segment
-	failed   error
-}
-
-// segment is a file that is full.
-type segment struct {
-	path string
-	last int64
+	lines    *linefile.Log // nil before Begin
+	appended int64         // entries so far
+	text     []byte        // of the last entry, whose memory the next one takes
 }
 
 // OpenJournal opens the journal in dir, which is made when it is not there. Another
@@ -103,37 +92,24 @@ func (j *Journal) Left(ended func([]Entry) error) (Left, error) {
 }
 
 func readLines(path string, ended func([]Entry) error) (skipped int, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	in := bufio.NewReaderSize(f, 64<<10)
 	var batch []Entry
-	for {
-		text, err := in.ReadBytes('\n')
-		whole := err == nil
-		if err != nil && !errors.Is(err, io.EOF) {
-			return skipped, err
-		}
+	torn, err := linefile.Read(path, func(object []byte) error {
 		var e Entry
-		switch {
-		case len(text) == 0:
-		case !whole || json.Unmarshal(text, &e) != nil || e.ID == "":
+		if json.Unmarshal(object, &e) != nil || e.ID == "" {
 			skipped++
-		default:
-			batch = append(batch, e)
+			return nil
 		}
-		if len(batch) > 0 && (!whole || len(batch) == maxBatch) {
-			if err := ended(batch); err != nil {
-				return skipped, err
-			}
-			batch = nil
+		if batch = append(batch, e); len(batch) < maxBatch {
+			return nil
 		}
-		if !whole {
-			return skipped, nil
-		}
+		full := batch
+		batch = nil
+		return ended(full)
+	})
+	if err == nil && len(batch) > 0 {
+		err = ended(batch)
 	}
+	return skipped + torn, err
 }
 
 // Begin begins the files of this process, which holds by the given name; what was
@@ -150,20 +126,10 @@ func (j *Journal) Begin(holder string) error {
 	}
 	j.linesMu.Lock()
 	defer j.linesMu.Unlock()
-	return j.nextFile()
-}
-
-func (j *Journal) nextFile() error {
-	path := filepath.Join(j.dir, fmt.Sprintf("%06d%s", j.number+1, linesSuffix))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("ledger: begin a file of the journal: %w", err)
+	j.lines = linefile.New(j.dir, "", linesSuffix)
+	if err := j.lines.Begin(); err != nil {
+		return fmt.Errorf("ledger: %w", err)
 	}
-	if j.file != nil {
-		j.segments = append(j.segments, segment{path: j.file.Name(), last: j.appended})
-		_ = j.file.Close() // every line is written
-	}
-	j.file, j.bytes, j.number = f, 0, j.number+1
 	return nil
 }
 
@@ -177,61 +143,40 @@ func (j *Journal) Take(e *Entry) (*Slot, error) {
 
 // Append keeps an entry, and returns its number, from 1.
 func (j *Journal) Append(e *Entry) (int64, error) {
-	text := append(e.appendText(make([]byte, 0, usualText)), '\n')
 	j.linesMu.Lock()
 	defer j.linesMu.Unlock()
 	j.appended++
-	if err := j.write(text); err != nil {
-		j.failed = err
-		return j.appended, err
+	if j.lines == nil {
+		return j.appended, errors.New("ledger: the journal has not begun")
 	}
-	j.failed = nil
+	j.text = e.appendText(j.text[:0])
+	if err := j.lines.Append(j.text, j.appended); err != nil {
+		return j.appended, fmt.Errorf("ledger: write the journal: %w", err)
+	}
 	return j.appended, nil
-}
-
-func (j *Journal) write(text []byte) error {
-	if j.file == nil {
-		return errors.New("ledger: the journal is closed")
-	}
-	if j.bytes >= segmentBytes {
-		if err := j.nextFile(); err != nil {
-			return err
-		}
-	}
-	if _, err := j.file.WriteAt(text, j.bytes); err != nil {
-		// What was written of the line is overwritten by the next one.
-		return errors.Join(fmt.Errorf("ledger: write the journal: %w", err), j.file.Truncate(j.bytes))
-	}
-	j.bytes += int64(len(text))
-	return nil
 }
 
 // Failed returns why the last write failed; nil when it did not.
 func (j *Journal) Failed() error {
 	j.linesMu.Lock()
 	defer j.linesMu.Unlock()
-	return j.failed
+	if j.lines == nil {
+		return nil
+	}
+	return j.lines.Failed()
 }
 
-// Written is told that the store has the entries up to last. Files with no other
-// entries are deleted or emptied.
+// Written is told that the store has the entries up to last. It takes away what is not
+// needed any more.
 func (j *Journal) Written(last int64) error {
 	j.linesMu.Lock()
 	defer j.linesMu.Unlock()
-	for len(j.segments) > 0 && j.segments[0].last <= last {
-		if err := os.Remove(j.segments[0].path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("ledger: delete a file of the journal: %w", err)
-		}
-		j.segments = j.segments[1:]
-	}
-	if j.appended > last || j.bytes == 0 || j.file == nil {
+	if j.lines == nil {
 		return nil
 	}
-	j.failed = nil
-	if err := j.file.Truncate(0); err != nil {
-		return fmt.Errorf("ledger: empty a file of the journal: %w", err)
+	if err := j.lines.Written(last); err != nil {
+		return fmt.Errorf("ledger: %w", err)
 	}
-	j.bytes = 0
 	return nil
 }
 
@@ -239,10 +184,10 @@ func (j *Journal) Written(last int64) error {
 func (j *Journal) Sync() error {
 	j.linesMu.Lock()
 	defer j.linesMu.Unlock()
-	if j.file == nil || j.bytes == 0 {
+	if j.lines == nil {
 		return nil
 	}
-	if err := j.file.Sync(); err != nil {
+	if err := j.lines.Sync(); err != nil {
 		return fmt.Errorf("ledger: write the journal to the disk: %w", err)
 	}
 	return nil
@@ -253,9 +198,8 @@ func (j *Journal) Close() error {
 	j.linesMu.Lock()
 	defer j.linesMu.Unlock()
 	var errs []error
-	if j.file != nil {
-		errs = append(errs, j.file.Close())
-		j.file = nil
+	if j.lines != nil {
+		errs = append(errs, j.lines.Close(false))
 	}
 	if j.lock != nil {
 		errs = append(errs, j.lock.Close())

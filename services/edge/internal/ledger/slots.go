@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
+
+	"github.com/poterne/poterne/services/edge/internal/linefile"
 )
 
 // A slot is a request in hand, in memory that is a file: what is in it stays when
@@ -27,8 +28,6 @@ const (
 	areaHead      = 8
 	maxSlotText   = areaBytes - areaHead
 	slotsPerChunk = 256
-	// usualText is what most entries fit into.
-	usualText = 768
 	// maxChunks bounds the requests in hand that survive: 16,384.
 	maxChunks   = 64
 	chunkBytes  = slotsPerChunk * slotBytes
@@ -96,25 +95,16 @@ func (s *slots) empty() (*Slot, error) {
 	return slot, nil
 }
 
-// grow adds a chunk. Its file is written in full first: room that is not there must
-// be an error here, and not the end of the process later.
+// grow adds a chunk.
 func (s *slots) grow() error {
 	if len(s.chunks) == maxChunks {
 		return errNoSlot
 	}
-	path := filepath.Join(s.dir, fmt.Sprintf("%03d%s", len(s.chunks), slotsSuffix))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	f, mem, err := linefile.Map(filepath.Join(s.dir, fmt.Sprintf("%03d%s", len(s.chunks), slotsSuffix)), chunkBytes)
 	if err != nil {
 		return fmt.Errorf("ledger: make room for requests in hand: %w", err)
 	}
 	defer f.Close()
-	if _, err := f.Write(make([]byte, chunkBytes)); err != nil {
-		return errors.Join(fmt.Errorf("ledger: make room for requests in hand: %w", err), os.Remove(path))
-	}
-	mem, err := syscall.Mmap(int(f.Fd()), 0, chunkBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-	if err != nil {
-		return errors.Join(fmt.Errorf("ledger: make room for requests in hand: %w", err), os.Remove(path))
-	}
 	s.chunks = append(s.chunks, mem)
 	for i := slotsPerChunk - 1; i >= 0; i-- {
 		s.free = append(s.free, &Slot{of: s, mem: mem[i*slotBytes : (i+1)*slotBytes : (i+1)*slotBytes]})
@@ -132,15 +122,15 @@ func (s *Slot) area(n int64) []byte {
 
 // write has the slot hold e from now on.
 func (s *Slot) write(e *Entry) error {
-	text := e.appendText(make([]byte, 0, usualText))
+	next := s.get(wordArea) ^ 1
+	area := s.area(next)
+	// Written where it is to be: one that is longer gets memory of its own.
+	text := e.appendText(area[areaHead:areaHead:areaBytes])
 	if len(text) > maxSlotText {
 		return errNoSlot
 	}
-	next := s.get(wordArea) ^ 1
-	area := s.area(next)
 	binary.LittleEndian.PutUint32(area, uint32(len(text)))
 	binary.LittleEndian.PutUint32(area[4:], crc32.ChecksumIEEE(text))
-	copy(area[areaHead:], text)
 	s.set(wordArea, next)
 	return nil
 }
@@ -161,7 +151,7 @@ func (s *Slot) Count(t Tokens, estimated bool) {
 	s.set(wordInput, t.Input)
 	s.set(wordCached, t.Cached)
 	s.set(wordOutput, t.Output)
-	s.set(wordEstimated, int64(number(estimated)))
+	s.set(wordEstimated, number(estimated))
 }
 
 // Free ends the slot's use: the entry is in the journal, or is none.

@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -22,8 +20,7 @@ type SQLStore struct {
 	// nil: nobody is. It is set before the store is used.
 	Watch func(ctx context.Context, tx *sql.Tx, moved []Moved) error
 
-	mu   sync.Mutex
-	full *sql.Stmt // inserts rowsAtOnce entries; nil: not prepared yet
+	entries, charges *sqldb.Inserter
 }
 
 // Moved is a budget of which more is settled, and how much that is in all.
@@ -34,33 +31,17 @@ type Moved struct {
 }
 
 // NewSQLStore returns a store on db, which stays the caller's to close.
-func NewSQLStore(db *sqldb.DB) *SQLStore { return &SQLStore{db: db} }
-
-// insertFull returns what inserts rowsAtOnce entries: to read so long a statement
-// anew takes a third of the time of carrying it out. It is closed with the database.
-func (s *SQLStore) insertFull(ctx context.Context) (*sql.Stmt, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.full == nil {
-		stmt, err := s.db.PrepareContext(ctx, insertRows(s.db.Dialect, rowsAtOnce))
-		if err != nil {
-			return nil, err
-		}
-		s.full = stmt
+func NewSQLStore(db *sqldb.DB) *SQLStore {
+	return &SQLStore{
+		db:      db,
+		entries: db.NewInserter("edge_usage", entryColumns, "ON CONFLICT (id) DO NOTHING"),
+		charges: db.NewInserter("edge_usage_charges", "entry, budget, period, amount", ""),
 	}
-	return s.full, nil
-}
-
-func insertRows(d sqldb.Dialect, rows int) string {
-	return strings.Join([]string{"INSERT INTO edge_usage (", entryColumns, ") VALUES", d.Places(rows, entryColumnCount), "ON CONFLICT (id) DO NOTHING RETURNING id"}, " ")
 }
 
 const (
 	entryColumns = `id, time_us, request_id, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
 	outcome, estimated, input, cached, output, cost, price, hit, saved_input, saved_output`
-	entryColumnCount = 22
-	// rowsAtOnce is how many rows one statement writes.
-	rowsAtOnce = 64
 	// claimKept is how long it is known that a request was made.
 	claimKept = 24 * time.Hour
 )
@@ -79,18 +60,42 @@ func (s *SQLStore) turn(ctx context.Context, what string, fn func(ctx context.Co
 	return nil
 }
 
+// errThere says that some of the entries are there already.
+var errThere = errors.New("ledger: an entry is there already")
+
 // Write keeps entries, once each, with their sums, in one transaction. What they
 // charge is taken from what holder holds. It returns how many were new.
 func (s *SQLStore) Write(ctx context.Context, holder string, entries []Entry) (int, error) {
-	count := 0
-	full, err := s.insertFull(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("ledger: write: %w", err)
+	for _, i := range []*sqldb.Inserter{s.entries, s.charges} {
+		if err := i.Prepare(ctx); err != nil {
+			return 0, fmt.Errorf("ledger: write: %w", err)
+		}
 	}
+	// Hardly ever is one there: only when a process ended, or an answer was lost.
+	count, err := s.write(ctx, holder, entries, false)
+	if errors.Is(err, errThere) {
+		count, err = s.write(ctx, holder, entries, true)
+	}
+	return count, err
+}
+
+// write keeps entries; look says that those which are there are to be looked for.
+// Otherwise one that is there is errThere.
+func (s *SQLStore) write(ctx context.Context, holder string, entries []Entry, look bool) (count int, err error) {
 	err = s.turn(ctx, "write", func(ctx context.Context, tx *sql.Tx) error {
-		fresh, err := s.insertEntries(ctx, tx, full, entries)
+		fresh := entries
+		if look {
+			var err error
+			if fresh, err = absent(ctx, tx, entries); err != nil {
+				return err
+			}
+		}
+		inserted, err := s.entries.Insert(ctx, tx, len(fresh), func(dst []any, n int) []any { return appendValues(dst, &fresh[n]) })
 		if err != nil {
 			return err
+		}
+		if inserted != len(fresh) {
+			return errThere
 		}
 		count = len(fresh)
 		if err := addSums(ctx, tx, fresh); err != nil {
@@ -104,53 +109,35 @@ func (s *SQLStore) Write(ctx context.Context, holder string, entries []Entry) (i
 	return count, err
 }
 
-// insertEntries returns those that were not there.
-func (s *SQLStore) insertEntries(ctx context.Context, tx *sql.Tx, full *sql.Stmt, entries []Entry) ([]Entry, error) {
-	byID := make(map[string]Entry, len(entries))
-	for _, e := range entries {
-		byID[e.ID] = e
-	}
+// absent returns the entries that are not there, each once.
+func absent(ctx context.Context, tx *sql.Tx, entries []Entry) ([]Entry, error) {
+	seen := make(map[string]bool, len(entries))
 	fresh := make([]Entry, 0, len(entries))
-	for batch := range slices.Chunk(entries, rowsAtOnce) {
-		args := make([]any, 0, len(batch)*entryColumnCount)
-		for _, e := range batch {
-			args = append(args, e.ID, e.Time.UnixMicro(), e.RequestID, e.Tenant, e.KeyID, e.Subject, e.Kind, e.Model, e.Version, e.Variant,
-				e.Experiment, e.Arm, e.Outcome, number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price,
-				number(e.Hit), e.SavedInput, e.SavedOutput)
+	for _, e := range entries {
+		if seen[e.ID] {
+			continue
 		}
-		ids, err := texts(func() (*sql.Rows, error) {
-			if len(batch) == rowsAtOnce {
-				return tx.StmtContext(ctx, full).QueryContext(ctx, args...) //nolint:sqlclosecheck // the transaction closes it
-			}
-			return tx.QueryContext(ctx, insertRows(s.db.Dialect, len(batch)), args...)
-		})
-		if err != nil {
+		seen[e.ID] = true
+		var there int
+		err := tx.QueryRowContext(ctx, `SELECT 1 FROM edge_usage WHERE id = $1`, e.ID).Scan(&there)
+		if errors.Is(err, sql.ErrNoRows) {
+			fresh = append(fresh, e)
+		} else if err != nil {
 			return nil, err
-		}
-		for _, id := range ids {
-			fresh = append(fresh, byID[id])
 		}
 	}
 	return fresh, nil
 }
 
-func texts(query func() (*sql.Rows, error)) (out []string, err error) {
-	rows, err := query()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, rows.Err()
+// appendValues appends what the columns have of an entry, as the types that databases
+// know.
+func appendValues(dst []any, e *Entry) []any {
+	return append(dst, e.ID, e.Time.UnixMicro(), e.RequestID, e.Tenant, e.KeyID, e.Subject, e.Kind, e.Model, int64(e.Version), e.Variant,
+		e.Experiment, e.Arm, e.Outcome, number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price,
+		number(e.Hit), e.SavedInput, e.SavedOutput)
 }
 
-func number(b bool) int {
+func number(b bool) int64 {
 	if b {
 		return 1
 	}
@@ -160,27 +147,21 @@ func number(b bool) int {
 // addCharges counts entries against their budgets.
 func (s *SQLStore) addCharges(ctx context.Context, tx *sql.Tx, holder string, entries []Entry) error {
 	sums := make(map[Period]int64)
-	var args []any
-	flush := func() error {
-		if len(args) == 0 {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, insertCharges(s.db.Dialect, len(args)/4), args...)
-		args = args[:0]
-		return err
+	type charge struct {
+		entry string
+		Charge
 	}
+	var charges []charge
 	for _, e := range entries {
 		for _, c := range e.Charges {
 			sums[c.Period] += c.Amount
-			args = append(args, e.ID, c.Budget, c.Start, c.Amount)
-			if len(args) >= 4*rowsAtOnce {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
+			charges = append(charges, charge{e.ID, c})
 		}
 	}
-	if err := flush(); err != nil {
+	if _, err := s.charges.Insert(ctx, tx, len(charges), func(dst []any, n int) []any {
+		c := charges[n]
+		return append(dst, c.entry, c.Budget, c.Start, c.Amount)
+	}); err != nil {
 		return err
 	}
 	moved := make([]Moved, 0, len(sums))
@@ -249,7 +230,7 @@ func addSums(ctx context.Context, tx *sql.Tx, entries []Entry) error {
 
 func sumOf(e *Entry) sum {
 	if e.Outcome == Cached {
-		return sum{hits: int64(number(e.Hit)), savedInput: e.SavedInput, savedOutput: e.SavedOutput}
+		return sum{hits: number(e.Hit), savedInput: e.SavedInput, savedOutput: e.SavedOutput}
 	}
 	one := sum{requests: 1, input: e.Input, cached: e.Cached, output: e.Output, cost: e.Cost}
 	if e.Outcome != Whole {
@@ -259,10 +240,6 @@ func sumOf(e *Entry) sum {
 		one.unpriced = 1
 	}
 	return one
-}
-
-func insertCharges(d sqldb.Dialect, rows int) string {
-	return strings.Join([]string{"INSERT INTO edge_usage_charges (entry, budget, period, amount) VALUES", d.Places(rows, 4)}, " ")
 }
 
 // insertSums adds a row to a table of sums.

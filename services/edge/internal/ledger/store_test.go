@@ -215,7 +215,8 @@ func (f *failing) Write(ctx context.Context, holder string, entries []Entry) (in
 func TestAWriterWritesEachEntryOnce(t *testing.T) {
 	store := &failing{Store: openStore(t, sqliteDSN(t)), left: 3, lost: true}
 	var told int
-	journal := begun(t, t.TempDir())
+	dir := t.TempDir()
+	journal := begun(t, dir)
 	w := NewWriter(WriterDeps{
 		Store: store, Journal: journal, Holder: "a", QueueSize: 1000, Clock: clock.Real(), Log: slog.New(slog.DiscardHandler), Failed: func(context.Context) {},
 		Turn: func(ctx context.Context, fn func(context.Context) error, after func()) error {
@@ -244,8 +245,8 @@ func TestAWriterWritesEachEntryOnce(t *testing.T) {
 	if err := w.Flush(t.Context()); err != nil || w.Refusing() != nil || told != 1500 {
 		t.Fatalf("%d told, %v", told, err)
 	}
-	if journal.bytes != 0 {
-		t.Errorf("%d bytes are left in the journal", journal.bytes)
+	if left := journalled(t, dir); left != 0 {
+		t.Errorf("%d entries are left in the journal", left)
 	}
 }
 

@@ -1,0 +1,82 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Inserter inserts many rows into one table by statements that stay prepared: to read a
+// long statement anew takes longer than carrying it out. It is safe for concurrent use.
+type Inserter struct {
+	db                   *DB
+	into, columns, after string
+	width                int
+
+	mu       sync.Mutex
+	prepared map[int]*sql.Stmt // by how many rows it inserts
+}
+
+// insertedAtOnce are the numbers of rows that one statement inserts: few statements for
+// any number, and far below the bounds on parameters.
+func insertedAtOnce() []int { return []int{64, 16, 4, 1} }
+
+// NewInserter returns one for the given columns of a table; after is what stands behind
+// the rows, as ON CONFLICT DO NOTHING.
+func (db *DB) NewInserter(table, columns, after string) *Inserter {
+	return &Inserter{db: db, into: table, columns: columns, after: after, width: strings.Count(columns, ",") + 1}
+}
+
+// Prepare makes the statements, which are closed with the database. It must not be
+// called in a transaction: SQLite has one connection that writes.
+func (i *Inserter) Prepare(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.prepared != nil {
+		return nil
+	}
+	prepared := make(map[int]*sql.Stmt)
+	for _, rows := range insertedAtOnce() {
+		stmt, err := i.db.PrepareContext(ctx, strings.Join([]string{"INSERT INTO", i.into, "(", i.columns, ") VALUES", i.db.Dialect.Places(rows, i.width), i.after}, " "))
+		if err != nil {
+			return fmt.Errorf("sqldb: prepare: %w", err)
+		}
+		prepared[rows] = stmt
+	}
+	i.prepared = prepared
+	return nil
+}
+
+// Insert inserts rows in tx, after Prepare; row appends the values of one of them, in the
+// order of the columns. It returns how many were inserted.
+func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(dst []any, n int) []any) (int, error) {
+	i.mu.Lock()
+	prepared := i.prepared
+	i.mu.Unlock()
+	inserted, done := 0, 0
+	args := make([]any, 0, min(rows, insertedAtOnce()[0])*i.width)
+	for _, size := range insertedAtOnce() {
+		if rows-done < size {
+			continue
+		}
+		stmt := tx.StmtContext(ctx, prepared[size]) //nolint:sqlclosecheck // the transaction closes it
+		for ; rows-done >= size; done += size {
+			args = args[:0]
+			for n := done; n < done+size; n++ {
+				args = row(args, n)
+			}
+			result, err := stmt.ExecContext(ctx, args...)
+			if err != nil {
+				return 0, err
+			}
+			n, err := result.RowsAffected()
+			if err != nil {
+				return 0, err
+			}
+			inserted += int(n)
+		}
+	}
+	return inserted, nil
+}
