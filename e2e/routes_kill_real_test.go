@@ -86,7 +86,7 @@ func (l *routedLoad) ask(ctx context.Context, id string, streamed bool) routedAn
 	}
 	req.Header.Set("Authorization", "Bearer "+l.g.AdminKey)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", id) // each model that is asked needs it anew
+	req.Header.Set("Idempotency-Key", id)  // each model that is asked needs it anew
 	req.Header.Set("X-Poterne-Wait", "0s") // for a model that is nowhere nobody waits: another one answers
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
