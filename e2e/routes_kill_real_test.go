@@ -86,6 +86,7 @@ func (l *routedLoad) ask(ctx context.Context, id string, streamed bool) routedAn
 	}
 	req.Header.Set("Authorization", "Bearer "+l.g.AdminKey)
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", id)  // each model that is asked needs it anew
 	req.Header.Set("X-Poterne-Wait", "0s") // for a model that is nowhere nobody waits: another one answers
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -175,7 +176,7 @@ func soleWorker(t *testing.T, g scenario.Target, model string) string {
 // are under way. Those before their first token are answered by the route's other
 // model, which is said; streams that had begun end with an error; the model's breaker
 // opens, and closes when the worker is back; every answer is billed once, and nothing
-// stays reserved.
+// stays reserved. Each request has an Idempotency-Key, and none is refused for it.
 func TestRealKilledWorkerFallsBack(t *testing.T) {
 	m, g := startMesh(t, mesh.EngineSim)
 	must(t, g, "POST", "/v1/registry/models", map[string]any{

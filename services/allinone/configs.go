@@ -75,6 +75,12 @@ func (p *platform) edgeConfig() (*edge.Config, error) {
 		cfg.GRPC.TLS.Mode = tlsfiles.ModeServer // with the same certificate
 	}
 	cfg.Security.Store.DSN = p.sqlite("edge.db")
+	webhooks := &cfg.Security.Webhooks
+	webhooks.AllowNetworks, webhooks.AllowHTTP = p.cfg.WebhookAddresses, len(p.cfg.WebhookAddresses) > 0
+	var err error
+	if webhooks.Key, err = p.dir.masterKey("webhooks.key"); err != nil {
+		return nil, err
+	}
 	cfg.Security.Tokens = p.cfg.tokens()
 	return cfg, p.cfg.Login.configure(cfg, p.cfg)
 }

@@ -48,7 +48,8 @@ func TestFlagsReachTheServices(t *testing.T) {
 		t.Errorf("the registry has %+v and %+v", r.Aliases, r.Webhooks)
 	}
 	e, err := p.edgeConfig()
-	if err != nil || !slices.Equal(e.OpenAI.ExperimentHeaders, cfg.ExperimentHeaders) || e.Security.Login.Enabled() {
+	hooks := e.Security.Webhooks
+	if err != nil || !slices.Equal(e.OpenAI.ExperimentHeaders, cfg.ExperimentHeaders) || e.Security.Login.Enabled() || !slices.Equal(hooks.AllowNetworks, cfg.WebhookAddresses) || !hooks.AllowHTTP {
 		t.Errorf("the edge has %v, %v", e.OpenAI.ExperimentHeaders, err)
 	}
 	w, err := p.workerConfig(parts.Parts{})

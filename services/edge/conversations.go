@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/envelope"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
+	"github.com/poterne/poterne/services/edge/internal/responses"
 )
 
 // ConversationRedisConfig is the section conversations.redis.
@@ -33,15 +34,39 @@ func (s *Service) openConversations(inference inferencev1.InferenceServiceClient
 		store = s.opts.talks(cfg.Redis)
 		s.closers = append(s.closers, store.Close)
 	}
-	if cfg.Key != "" {
-		masters, err := envelope.ParseMasters(cfg.Key, cfg.PreviousKeys...)
-		if err != nil {
-			return fmt.Errorf("conversations.key: %w", err)
-		}
+	masters, err := s.conversationKeys()
+	if err != nil {
+		return err
+	}
+	if masters != nil {
 		store = conversation.NewSealed(store, masters)
 	}
 	s.conversations = conversation.New(conversation.Deps{
 		Config: cfg, Store: store, Models: inference, Meters: s.security.Meters, Codec: codec, Clock: s.opts.clock, Log: s.opts.telemetry.Logger,
 	})
 	return nil
+}
+
+// conversationKeys are what seals conversations, and responses that are kept; nil: they
+// are in the clear.
+func (s *Service) conversationKeys() (*envelope.Masters, error) {
+	cfg := s.cfg.Conversations
+	if cfg.Key == "" {
+		return nil, nil //nolint:nilnil // nothing is sealed
+	}
+	masters, err := envelope.ParseMasters(cfg.Key, cfg.PreviousKeys...)
+	if err != nil {
+		return nil, fmt.Errorf("conversations.key: %w", err)
+	}
+	return masters, nil
+}
+
+// responseStore keeps responses.
+func (s *Service) responseStore() (responses.Store, error) {
+	store := responses.NewSQLStore(s.security.DB)
+	masters, err := s.conversationKeys()
+	if err != nil || masters == nil {
+		return store, err
+	}
+	return responses.NewSealed(store, masters), nil
 }

@@ -173,6 +173,23 @@ func TestConversationsAreSealed(t *testing.T) {
 	if err := db.Reader().QueryRowContext(t.Context(), `SELECT body FROM edge_conversations`).Scan(&body); err != nil || strings.Contains(body, "Ada") || !strings.HasPrefix(body, "sealed-1 m1 ") {
 		t.Errorf("kept is %q, %v", body, err)
 	}
+	// So is a response that is kept, and who goes on from it finds what was said.
+	first := g.do("POST", responsesPath, `{"model":"small","input":"My name is Ada."}`)
+	id, _ := first.at("id").(string)
+	if again := g.do("POST", responsesPath, `{"model":"small","input":"Who am I?","previous_response_id":"`+id+`"}`); again.status != http.StatusOK {
+		t.Errorf("%s", again.text)
+	}
+	if got := g.roles(t); !slices.Contains(got, "user: My name is Ada.") {
+		t.Errorf("the model read %q", got)
+	}
+	if kept := g.do("GET", responsesPath+"/"+id+"/input_items", ""); !strings.Contains(kept.text, "My name is Ada.") {
+		t.Errorf("%s", kept.text)
+	}
+	var sealed, all int
+	if err := db.Reader().QueryRowContext(t.Context(), `SELECT COUNT(*), COALESCE(SUM(CASE WHEN input LIKE 'sealed-1 m1 %' AND response LIKE 'sealed-1 m1 %' THEN 1 ELSE 0 END), 0)
+		FROM edge_responses`).Scan(&all, &sealed); err != nil || all != 2 || sealed != 2 {
+		t.Errorf("%d of %d responses are sealed: %v", sealed, all, err)
+	}
 	bad := edge.DefaultConfig()
 	bad.Conversations.Key = "short"
 	if err := bad.Complete(); err == nil || !strings.Contains(err.Error(), "conversations.key") || strings.Contains(err.Error(), "short") {

@@ -171,8 +171,12 @@ func (s *Service) newServers(ctx context.Context) error {
 		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 		Router: s.security.Routes, Allowance: s.security.Allowance,
 	})
+	kept, err := s.responseStore()
+	if err != nil {
+		return err
+	}
 	s.responses = responses.New(responses.Deps{
-		Config: s.cfg.Responses, Chat: s.openai, Store: responses.NewSQLStore(s.security.DB), Rules: rules, Codec: codec, Validator: s.validator,
+		Config: s.cfg.Responses, Chat: s.openai, Store: kept, Rules: rules, Codec: codec, Validator: s.validator,
 		Signer: s.security.Responses, Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	s.moderation = moderation.New(detect.All(), s.opts.ids)

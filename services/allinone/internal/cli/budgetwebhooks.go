@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -20,7 +22,7 @@ func budgetWebhookPath(id, verb string) string {
 }
 
 func (a *app) printBudgetWebhooks(v any) error {
-	return a.print(v, columns("TENANT tenant", "ID id", "URL url", "EVENTS events", "DISABLED disabled", "CHANGED update_time", "BY updater"))
+	return a.print(v, columns("TENANT tenant", "ID id", "URL url", "EVENTS events", "DISABLED disabled", "TWO SECRETS UNTIL previous_secret_expire_time", "CHANGED update_time", "BY updater"))
 }
 
 func (a *app) budgetWebhooksListCommand() *cobra.Command {
@@ -47,10 +49,15 @@ func (a *app) budgetWebhooksSetCommand() *cobra.Command {
 	var tenant, address string
 	var events []string
 	var disabled, rotate bool
+	var overlap time.Duration
 	cmd := &cobra.Command{
 		Use: "set ID --url URL", Short: "Make a webhook, or change it",
 		Long: `Makes a webhook, or changes the one of that name. Events are sent to the URL, signed as
-Standard Webhooks says. A new secret is printed once, and never shown again.`,
+Standard Webhooks says. A new secret is printed once, and never shown again.
+
+After --rotate-secret events have the signatures of both secrets for as long as
+--overlap says. With --overlap 0s the one before signs nothing from then on: so do it
+where it is known to others.`,
 		Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if address == "" {
@@ -62,9 +69,14 @@ Standard Webhooks says. A new secret is printed once, and never shown again.`,
 			}
 			var out map[string]any
 			hook := map[string]any{"url": address, "events": events, "disabled": disabled}
-			if err := c.call(cmd.Context(), http.MethodPut, budgetWebhookPath(args[0], ""), map[string]any{
-				"webhook": hook, "tenant": tenant, "rotate_secret": rotate,
-			}, &out); err != nil {
+			body := map[string]any{"webhook": hook, "tenant": tenant, "rotate_secret": rotate}
+			if cmd.Flags().Changed("overlap") {
+				if !rotate {
+					return usagef("--overlap goes with --rotate-secret")
+				}
+				body["overlap"] = strconv.FormatFloat(overlap.Seconds(), 'f', -1, 64) + "s"
+			}
+			if err := c.call(cmd.Context(), http.MethodPut, budgetWebhookPath(args[0], ""), body, &out); err != nil {
 				return err
 			}
 			if a.settings.output != "table" {
@@ -82,7 +94,8 @@ Standard Webhooks says. A new secret is printed once, and never shown again.`,
 	f.StringVar(&address, "url", "", "where events are sent")
 	f.StringSliceVar(&events, "events", nil, "only these: budget.warning, budget.exhausted, budget.refused, budget.period_started")
 	f.BoolVar(&disabled, "disabled", false, "tell it nothing")
-	f.BoolVar(&rotate, "rotate-secret", false, "make a new secret; the one before signs nothing from then on")
+	f.BoolVar(&rotate, "rotate-secret", false, "make a new secret; the one before signs, too, for a while")
+	f.DurationVar(&overlap, "overlap", 0, "for how long the secret before still signs, at most 168h; the gateway's own time, 24h, when not given")
 	return cmd
 }
 

@@ -47,7 +47,7 @@ of Poterne knows is refused.`,
 	f.StringArrayVar(&cfg.ProtectedAliases, "protect-alias", nil, "an alias, or a pattern in which * stands for any characters, that changes only when another subject approves; may be repeated")
 	f.StringArrayVar(&cfg.TrustedKeys, "trust-key", nil, "a public key whose signatures of versions count, in base64; may be repeated")
 	f.BoolVar(&cfg.RequireSignatures, "require-signatures", false, "let no version serve that no trusted key has signed; sign what serves first")
-	f.StringArrayVar(&cfg.WebhookAddresses, "webhook-addresses", nil, "a range of private addresses that webhooks may be in, such as 127.0.0.0/8; may be repeated")
+	f.StringArrayVar(&cfg.WebhookAddresses, "webhook-addresses", nil, "a range of private addresses that webhooks of the registry and of budgets may be in, such as 127.0.0.0/8; allows http:// for both; may be repeated")
 	f.BoolVar(&cfg.MCP, "mcp", cfg.MCP, "speak the Model Context Protocol at /mcp: searches and chats as tools")
 	f.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	f.StringVar(&cfg.LogFormat, "log-format", cfg.LogFormat, "text or json")

@@ -2,17 +2,11 @@ package conversation
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/poterne/poterne/services/edge/internal/envelope"
 )
-
-// sealedForm begins what is sealed, which no JSON does: the name of the master key, the
-// conversation's own key as that wrapped it, and what the latter encrypted, in base64.
-const sealedForm = "sealed-1 "
 
 // purpose is what keys of conversations are bound to, so that no other use of the same
 // master key can be put in their place.
@@ -34,7 +28,7 @@ func boundTo(o Owner, id string) []string { return []string{purpose, o.Tenant, o
 
 // Write implements Store.
 func (s *Sealed) Write(ctx context.Context, o Owner, r Record, before int64, most int) error {
-	body, err := s.seal(o, r)
+	body, err := s.masters.SealText(r.Body, boundTo(o, r.ID)...)
 	if err != nil {
 		return fmt.Errorf("conversation: seal: %w", err)
 	}
@@ -48,47 +42,8 @@ func (s *Sealed) Read(ctx context.Context, o Owner, id string, now time.Time) (R
 	if err != nil {
 		return r, err
 	}
-	if r.Body, err = s.open(o, r); err != nil {
+	if r.Body, err = s.masters.OpenText(r.Body, boundTo(o, r.ID)...); err != nil {
 		return Record{}, fmt.Errorf("conversation: open what is sealed: %w", err)
 	}
 	return r, nil
-}
-
-func (s *Sealed) seal(o Owner, r Record) (string, error) {
-	key, err := envelope.NewKey()
-	if err != nil {
-		return "", err
-	}
-	id, err := envelope.NewKeyID()
-	if err != nil {
-		return "", err
-	}
-	wrapped, err := s.masters.Wrap(key, boundTo(o, r.ID)...)
-	if err != nil {
-		return "", err
-	}
-	data, err := key.Seal(id, []byte(r.Body), boundTo(o, r.ID)...)
-	if err != nil {
-		return "", err
-	}
-	return sealedForm + s.masters.Current() + " " + wrapped + " " + base64.StdEncoding.EncodeToString(data), nil
-}
-
-func (s *Sealed) open(o Owner, r Record) (string, error) {
-	rest, sealed := strings.CutPrefix(r.Body, sealedForm)
-	if !sealed {
-		return r.Body, nil
-	}
-	master, rest, _ := strings.Cut(rest, " ")
-	wrapped, encoded, _ := strings.Cut(rest, " ")
-	key, err := s.masters.Unwrap(master, wrapped, boundTo(o, r.ID)...)
-	if err != nil {
-		return "", err
-	}
-	data, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return "", envelope.ErrOpen
-	}
-	body, err := key.Open(data, boundTo(o, r.ID)...)
-	return string(body), err
 }

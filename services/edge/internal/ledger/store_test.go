@@ -2,8 +2,11 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +39,8 @@ func testStore(t *testing.T, dsn string) {
 	t.Run("sums", func(t *testing.T) { sumsAreListed(t, s) })
 	t.Run("check", func(t *testing.T) { checkFindsWhatWasChanged(t, s) })
 	t.Run("claims", func(t *testing.T) { claimsHold(t, s) })
+	t.Run("one claims", func(t *testing.T) { oneClaims(t, s) })
+	t.Run("old claims", func(t *testing.T) { oldClaimsAreForgotten(t, s) })
 }
 
 var at = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // read only
@@ -191,6 +196,65 @@ func claimsHold(t *testing.T, s *SQLStore) {
 	}
 	if err := claim("four", at.Add(25*time.Hour)); err != nil {
 		t.Errorf("a day later: %v", err)
+	}
+}
+
+// oneClaims lets one of many win, while others' turn is under way: a claim does not
+// wait for the ledger's turn.
+func oneClaims(t *testing.T, s *SQLStore) {
+	t.Helper()
+	const rivals = 8
+	var wg sync.WaitGroup
+	results := make([]error, rivals)
+	race := func(ctx context.Context) {
+		for i := range rivals {
+			wg.Go(func() {
+				results[i] = s.Claim(ctx, "race", fmt.Sprint("racer-", i), at, at.Add(time.Hour))
+			})
+		}
+		wg.Wait()
+	}
+	if s.db.Dialect == sqldb.Postgres { // SQLite has one writer, whatever it writes
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := s.turn(ctx, "hold", func(context.Context, *sql.Tx) error { race(ctx); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		race(t.Context())
+	}
+	won := 0
+	for _, err := range results {
+		if err == nil {
+			won++
+		} else if !errors.Is(err, ErrInHand) {
+			t.Errorf("%v", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of %d made the request", won, rivals)
+	}
+}
+
+// oldClaimsAreForgotten, and none that is claimed anew.
+func oldClaimsAreForgotten(t *testing.T, s *SQLStore) {
+	t.Helper()
+	later := at.Add(100 * time.Hour)
+	for name, expire := range map[string]time.Time{"old": at, "fresh": later.Add(time.Hour)} {
+		if err := s.Claim(t.Context(), "forgotten-"+name, "of-"+name, at, expire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := entry(901)
+	e.ID, e.Claimed, e.Time = "ends", true, later
+	if _, err := s.Write(t.Context(), "a", []Entry{e}); err != nil {
+		t.Fatal(err)
+	}
+	left, err := texts(func() (*sql.Rows, error) {
+		return s.db.QueryContext(t.Context(), `SELECT claim FROM edge_usage_claims WHERE claim LIKE 'forgotten-%'`)
+	})
+	if err != nil || len(left) != 1 || left[0] != "forgotten-fresh" {
+		t.Errorf("%v %v", left, err)
 	}
 }
 

@@ -119,15 +119,16 @@ func errOpen(model string) error {
 	return apierr.Wrap(apierr.Unavailable, errFailsOften, "the model %.64q failed too often of late, and is not asked for a while", model).WithRetryAfter(time.Second)
 }
 
-// skip passes the present model over. done says that there is no other: err, or what
-// went wrong before, is then the request's.
+// skip passes the present model over. done says that there is no other: the request's
+// error is then how a model failed, or else err, which says more than that a model is
+// passed over for now.
 func (t *trip) skip(ctx context.Context, model explain.Attribute, why string, err error) (done bool, _ error) {
 	t.decide(ctx, explain.Decision{Outcome: "skipped", Detail: why}, model)
 	t.s.Router.Observer.Attempted(ctx, t.rt.route.Name, "fallback", "skipped")
 	if t.course.Skip() {
 		return false, nil
 	}
-	if t.last != nil {
+	if t.last != nil && (err == nil || t.why != route.Open) {
 		err = t.last
 	}
 	return true, err

@@ -126,6 +126,34 @@ func TestWhatCameTooLateClaimsNothing(t *testing.T) {
 	}
 }
 
+// Where nothing but a breaker kept the first model from being asked, and another one's
+// use is refused, the caller is told why it is; where a model failed, how.
+func TestARefusalIsNotHiddenByABreaker(t *testing.T) {
+	away := apierr.New(apierr.Unavailable, "it cannot be told whether it was made before")
+	failed := apierr.New(apierr.EngineFailed, "it broke")
+	for name, test := range map[string]struct{ failure, want error }{
+		"passed over":           {nil, away},
+		"passed over elsewhere": {errOpen("big"), away},
+		"failed elsewhere":      {failed, failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, ctx := metered(t, &meter{refuse: away}, new(engine))
+			cfg := route.DefaultConfig()
+			cfg.Breaker = route.BreakerConfig{ConsecutiveFailures: 1, OpenFor: time.Minute}
+			s.Allowance, s.Router = allowsAll{}, route.New(route.Options{Config: cfg, Clock: s.Clock, Log: slog.New(slog.DiscardHandler)})
+			r := &route.Route{
+				Name: "r", Retry: route.Retry{Attempts: 1},
+				Fallback: route.Fallback{Models: []string{"small"}, On: []route.Reason{route.Timeout, route.EngineFailed}},
+			}
+			s.Router.Begin(r, "", "big", true).Failed(ctx, route.Timeout)
+			c := call{model: "big", body: hello(), routed: &routed{route: r}}
+			if _, err := s.wholeFrom(ctx, c, test.failure, func(metadata.MD) error { return nil }); !errors.Is(err, test.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 // However a course ends, the next request tries a model whose time is over, at once.
 func TestAProbeIsNotLost(t *testing.T) {
 	now := clock.NewFake(time.Unix(1_800_000_000, 0))

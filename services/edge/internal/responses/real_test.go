@@ -8,4 +8,8 @@ import (
 	"github.com/poterne/poterne/pkg/testkit"
 )
 
-func TestRealPostgresStore(t *testing.T) { testStore(t, testkit.Postgres(t).DSN) }
+func TestRealPostgresStore(t *testing.T) { testStore(t, openStore(t, testkit.Postgres(t).DSN)) }
+
+func TestRealPostgresSealedStore(t *testing.T) {
+	testStore(t, NewSealed(openStore(t, testkit.Postgres(t).DSN), masters(t, "a")))
+}

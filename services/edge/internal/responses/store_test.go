@@ -14,7 +14,12 @@ import (
 )
 
 func TestSQLiteStore(t *testing.T) {
-	testStore(t, "sqlite:"+filepath.Join(t.TempDir(), "edge.db"))
+	testStore(t, openStore(t, sqliteDSN(t)))
+}
+
+func sqliteDSN(t *testing.T) string {
+	t.Helper()
+	return "sqlite:" + filepath.Join(t.TempDir(), "edge.db")
 }
 
 func openStore(t *testing.T, dsn string) *SQLStore {
@@ -28,9 +33,8 @@ func openStore(t *testing.T, dsn string) *SQLStore {
 }
 
 // testStore is what every store must do.
-func testStore(t *testing.T, dsn string) {
+func testStore(t *testing.T, s Store) {
 	t.Helper()
-	s := openStore(t, dsn)
 	ctx := t.Context()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	ada, eve := Owner{"acme", "ada"}, Owner{"globex", "ada"}

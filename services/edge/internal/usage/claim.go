@@ -30,6 +30,9 @@ const (
 	claimSettles = 250 * time.Millisecond
 )
 
+// errClaimTime is why a claim is given up.
+var errClaimTime = errors.New("the store did not answer in the time for an Idempotency-Key")
+
 // claim has the request be the only one of its key, where it has one.
 func (m *Meter) claim(ctx context.Context, e *ledger.Entry, caller identity.Caller) error {
 	key, given, err := idempotencyKey(ctx)
@@ -41,6 +44,7 @@ func (m *Meter) claim(ctx context.Context, e *ledger.Entry, caller identity.Call
 		sum.Write([]byte(s))
 		sum.Write([]byte{0})
 	}
+	e.Claimed = true
 	err = m.claimAs(ctx, hex.EncodeToString(sum.Sum(nil)), e)
 	switch {
 	case errors.Is(err, ledger.ErrInHand):
@@ -49,24 +53,28 @@ func (m *Meter) claim(ctx context.Context, e *ledger.Entry, caller identity.Call
 		return apierr.New(apierr.Conflict, "a request with this Idempotency-Key was answered before; this one is not made, and not billed")
 	case err != nil:
 		m.metrics.BudgetAway(ctx, "refused")
+		m.log.WarnContext(ctx, "a request is refused since its Idempotency-Key cannot be looked for", telemetry.Err(err))
+		m.unclaim(ctx, e) // the store may have it, though its answer was lost
 		return apierr.Wrap(apierr.Unavailable, err, "it cannot be told whether a request with this Idempotency-Key was made before").WithRetryAfter(retryAfter)
 	}
-	e.Claimed = true
 	return nil
 }
 
-// claimAs claims. A request that was answered a moment ago is in hand until its entry
+// claimAs claims, for as long as the request has and the settings allow: who sends a
+// key would rather wait for a busy store than be refused. A request that was answered a moment ago is in hand until its entry
 // is in the store: this edge writes what it has, and others have done so soon after.
 func (m *Meter) claimAs(ctx context.Context, name string, e *ledger.Entry) error {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout+claimSettles)
+	ctx, cancel := context.WithTimeoutCause(ctx, m.cfg.ClaimTimeout, errClaimTime)
 	defer cancel()
 	err := m.claims.Claim(ctx, name, e.ID, e.Time, e.Time.Add(claimInHand))
 	if !errors.Is(err, ledger.ErrInHand) {
 		return err
 	}
+	settling, done := context.WithTimeout(ctx, m.cfg.Timeout+claimSettles)
+	defer done()
 	for _, settled := range []func() error{
-		func() error { return m.writer.Flush(ctx) },
-		func() error { return clock.Sleep(ctx, m.clock, claimSettles) },
+		func() error { return m.writer.Flush(settling) },
+		func() error { return clock.Sleep(settling, m.clock, claimSettles) },
 	} {
 		if settled() != nil {
 			return err
@@ -83,7 +91,7 @@ func (m *Meter) unclaim(ctx context.Context, e *ledger.Entry) {
 	if !e.Claimed {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.ClaimTimeout)
 	defer cancel()
 	if err := m.claims.Unclaim(ctx, e.ID); err != nil {
 		m.log.ErrorContext(ctx, "a request that used nothing cannot be made again for an hour", telemetry.Err(err))

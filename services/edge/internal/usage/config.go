@@ -37,6 +37,8 @@ type Config struct {
 	// Timeout bounds the wait of a request for the ledger, where what this edge holds of
 	// a budget is not enough.
 	Timeout time.Duration `yaml:"timeout"`
+	// ClaimTimeout bounds the wait for the store of a request with an Idempotency-Key.
+	ClaimTimeout time.Duration `yaml:"claim_timeout"`
 	// LeaseTTL is how long what a killed edge held of budgets is kept.
 	LeaseTTL time.Duration `yaml:"lease_ttl"`
 	// PollInterval is how often other edges' changes of prices and budgets are looked
@@ -62,7 +64,7 @@ type JournalConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Enabled: true, Currency: "USD", DefaultMaxTokens: 4096, WhenAway: AwayRefuse, Timezone: "UTC",
-		Timeout: 250 * time.Millisecond, LeaseTTL: 30 * time.Second, PollInterval: 250 * time.Millisecond, QueueSize: 65536,
+		Timeout: 250 * time.Millisecond, ClaimTimeout: 5 * time.Second, LeaseTTL: 30 * time.Second, PollInterval: 250 * time.Millisecond, QueueSize: 65536,
 		Journal: JournalConfig{Enabled: true},
 	}
 }
@@ -80,6 +82,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	_, err := time.LoadLocation(c.Timezone)
 	p.Check(err == nil && c.Timezone != "" && c.Timezone != "Local", prefix+".timezone", "must be a name such as UTC or Europe/Paris, got %q", c.Timezone)
 	p.Check(c.Timeout >= time.Millisecond && c.Timeout <= 10*time.Second, prefix+".timeout", "must be from 1ms to 10s, got %v", c.Timeout)
+	p.Check(c.ClaimTimeout >= time.Millisecond && c.ClaimTimeout <= time.Minute, prefix+".claim_timeout", "must be from 1ms to 1m, got %v", c.ClaimTimeout)
 	p.Check(c.LeaseTTL >= 5*time.Second && c.LeaseTTL <= time.Hour, prefix+".lease_ttl", "must be from 5s to 1h, got %v", c.LeaseTTL)
 	p.Check(c.PollInterval >= 10*time.Millisecond && c.PollInterval <= 500*time.Millisecond, prefix+".poll_interval",
 		"must be from 10ms to 500ms, got %v", c.PollInterval)

@@ -15,6 +15,9 @@ type Config struct {
 	Key config.Secret `yaml:"key"`
 	// PreviousKeys still open secrets that were wrapped before.
 	PreviousKeys []config.Secret `yaml:"previous_keys"`
+	// SecretOverlap is for how long a secret still signs after a rotation that does not
+	// say it; 0: no longer.
+	SecretOverlap time.Duration `yaml:"secret_overlap"`
 	// AllowHTTP allows addresses without TLS.
 	AllowHTTP bool `yaml:"allow_http"`
 	// AllowNetworks are CIDR blocks that may be called although they are no public
@@ -33,7 +36,7 @@ type Config struct {
 
 // DefaultConfig returns the defaults: no webhooks, and ten attempts in a day.
 func DefaultConfig() Config {
-	return Config{Timeout: 10 * time.Second, Attempts: 10, Backoff: 5 * time.Second, PollInterval: time.Second}
+	return Config{SecretOverlap: 24 * time.Hour, Timeout: 10 * time.Second, Attempts: 10, Backoff: 5 * time.Second, PollInterval: time.Second}
 }
 
 // Validate notes what is wrong; prefix is the section's path.
@@ -43,6 +46,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 		p.Check(err == nil, prefix+".key", "and previous_keys: %v", err)
 	}
 	p.Check(c.Key != "" || len(c.PreviousKeys) == 0, prefix+".previous_keys", "must be empty without a key")
+	p.Check(c.SecretOverlap >= 0 && c.SecretOverlap <= maxOverlap, prefix+".secret_overlap", "must be from 0 to %v, got %v", maxOverlap, c.SecretOverlap)
 	for _, n := range c.AllowNetworks {
 		_, err := netip.ParsePrefix(n)
 		p.Check(err == nil, prefix+".allow_networks", "must hold CIDR blocks such as 10.1.0.0/16, got %q", n)
@@ -54,4 +58,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(c.PollInterval >= 10*time.Millisecond && c.PollInterval <= time.Minute, prefix+".poll_interval", "must be from 10ms to 1m, got %v", c.PollInterval)
 }
 
-const maxNetworks = 64
+const (
+	maxNetworks = 64
+	// maxOverlap is the contract's, too.
+	maxOverlap = 7 * 24 * time.Hour
+)

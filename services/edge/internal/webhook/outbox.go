@@ -40,7 +40,8 @@ type DueDelivery struct {
 
 // Due returns deliveries that are due at a time, the longest due first.
 func (s *SQLStore) Due(ctx context.Context, now time.Time, most int) (out []DueDelivery, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT w.tenant, w.id, w.uid, w.url, w.master, w.secret, d.event, e.body, d.attempts, d.next_time
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT w.tenant, w.id, w.uid, w.url, w.master, w.secret, w.previous_master, w.previous_secret, w.previous_until,
+			d.event, e.body, d.attempts, d.next_time
 		FROM edge_webhook_deliveries d JOIN edge_webhooks w ON w.uid = d.webhook JOIN edge_webhook_events e ON e.id = d.event
 		WHERE d.state = 'pending' AND d.next_time <= $1 AND w.disabled = 0 ORDER BY d.next_time, d.event LIMIT $2`, sqldb.Micros(now), most)
 	if err != nil {
@@ -49,9 +50,12 @@ func (s *SQLStore) Due(ctx context.Context, now time.Time, most int) (out []DueD
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var d DueDelivery
-		if err := rows.Scan(&d.hook.Tenant, &d.hook.ID, &d.hook.UID, &d.hook.URL, &d.hook.Master, &d.hook.Secret, &d.event, &d.body, &d.attempts, &d.next); err != nil {
+		var until int64
+		if err := rows.Scan(&d.hook.Tenant, &d.hook.ID, &d.hook.UID, &d.hook.URL, &d.hook.Master, &d.hook.Secret,
+			&d.hook.PreviousMaster, &d.hook.PreviousSecret, &until, &d.event, &d.body, &d.attempts, &d.next); err != nil {
 			return nil, fmt.Errorf("webhook: look for what is due: %w", err)
 		}
+		d.hook.PreviousUntil = sqldb.FromMicros(until)
 		out = append(out, d)
 	}
 	if err := rows.Err(); err != nil {

@@ -135,6 +135,7 @@ func TestConfig(t *testing.T) {
 		"no key":           func(c *Config) { c.Key = "" },
 		"webhooks.key":     func(c *Config) { c.Key = "m1:short" },
 		"previous":         func(c *Config) { c.Key, c.PreviousKeys = "", []config.Secret{"x"} },
+		"secret_overlap":   func(c *Config) { c.SecretOverlap = 8 * 24 * time.Hour },
 		"allow_networks":   func(c *Config) { c.AllowNetworks = []string{"10.0.0.1"} },
 		"webhooks.timeout": func(c *Config) { c.Timeout = 0 },
 		"attempts":         func(c *Config) { c.Attempts = 0 },

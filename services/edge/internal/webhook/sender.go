@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -43,6 +44,7 @@ type Sender struct {
 	masters *envelope.Masters
 	client  *http.Client
 	timeout time.Duration
+	overlap time.Duration // of secrets, where a rotation says nothing else
 	clock   clock.Clock
 }
 
@@ -58,7 +60,7 @@ func NewSender(c Config, cl clock.Clock) (*Sender, error) {
 	}
 	dialer := &net.Dialer{Timeout: c.Timeout, Control: g.control}
 	return &Sender{
-		guard: g, masters: masters, timeout: c.Timeout, clock: cl,
+		guard: g, masters: masters, timeout: c.Timeout, overlap: c.SecretOverlap, clock: cl,
 		client: &http.Client{
 			// No proxy: it would be the one who resolves names.
 			Transport: &http.Transport{
@@ -75,7 +77,8 @@ func (s *Sender) Close() { s.client.CloseIdleConnections() }
 
 // Send tells a webhook an event, once.
 func (s *Sender) Send(ctx context.Context, h *Hook, id string, body []byte) Result {
-	secret, err := h.open(s.masters)
+	now := s.clock.Now()
+	secrets, err := h.open(s.masters, now)
 	if err != nil {
 		return problem(errors.New("the secret cannot be read: it was sealed by a key that is not configured"))
 	}
@@ -88,12 +91,15 @@ func (s *Sender) Send(ctx context.Context, h *Hook, id string, body []byte) Resu
 	if err != nil {
 		return problem(err)
 	}
-	now := s.clock.Now()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "poterne-webhooks/1")
 	req.Header.Set(standardwebhook.HeaderID, id)
 	req.Header.Set(standardwebhook.HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set(standardwebhook.HeaderSignature, standardwebhook.Sign(secret[:], id, now, body))
+	signatures := make([]string, len(secrets))
+	for i := range secrets {
+		signatures[i] = standardwebhook.Sign(secrets[i][:], id, now, body)
+	}
+	req.Header.Set(standardwebhook.HeaderSignature, strings.Join(signatures, " "))
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return problem(err)

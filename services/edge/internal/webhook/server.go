@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -72,7 +73,7 @@ func (s *Server) ListWebhooks(ctx context.Context, req *edgev1.ListWebhooksReque
 	}
 	out := new(edgev1.ListWebhooksResponse)
 	for i := range list {
-		out.Webhooks = append(out.Webhooks, message(&list[i]))
+		out.Webhooks = append(out.Webhooks, s.message(&list[i]))
 	}
 	return out, nil
 }
@@ -83,7 +84,7 @@ func (s *Server) GetWebhook(ctx context.Context, req *edgev1.GetWebhookRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return &edgev1.GetWebhookResponse{Webhook: message(&h)}, nil
+	return &edgev1.GetWebhookResponse{Webhook: s.message(&h)}, nil
 }
 
 func (s *Server) find(ctx context.Context, tenant, id string) (Hook, error) {
@@ -127,7 +128,7 @@ func (s *Server) SetWebhook(ctx context.Context, req *edgev1.SetWebhookRequest) 
 	if made || req.GetRotateSecret() {
 		secret, err := envelope.NewKey()
 		if err == nil {
-			err = h.seal(s.Sender.masters, secret)
+			err = s.give(&h, secret, made, req.GetOverlap(), now)
 		}
 		if err != nil {
 			return nil, apierr.Wrap(apierr.Internal, err, "a secret cannot be made")
@@ -139,7 +140,20 @@ func (s *Server) SetWebhook(ctx context.Context, req *edgev1.SetWebhookRequest) 
 		return nil, storeError(err)
 	}
 	s.Log.InfoContext(ctx, "a webhook is set", slog.String(metrics.KeyTenant, tenant), slog.String("webhook", h.ID))
-	return &edgev1.SetWebhookResponse{Webhook: message(&h), Secret: shown}, nil
+	return &edgev1.SetWebhookResponse{Webhook: s.message(&h), Secret: shown}, nil
+}
+
+// give has a webhook keep a secret, and one that it had before for a while.
+func (s *Server) give(h *Hook, secret envelope.Key, made bool, overlap *durationpb.Duration, now time.Time) error {
+	lasts := s.Sender.overlap
+	if overlap != nil {
+		lasts = overlap.AsDuration()
+	}
+	if made || lasts <= 0 {
+		h.PreviousMaster, h.PreviousSecret, h.PreviousUntil = "", "", time.Time{}
+		return h.seal(s.Sender.masters, secret)
+	}
+	return h.rotate(s.Sender.masters, secret, now.Add(lasts))
 }
 
 // DeleteWebhook implements edgev1.WebhookServiceServer.
@@ -210,11 +224,15 @@ func (s *Server) RedeliverWebhook(ctx context.Context, req *edgev1.RedeliverWebh
 	return new(edgev1.RedeliverWebhookResponse), nil
 }
 
-func message(h *Hook) *edgev1.Webhook {
-	return &edgev1.Webhook{
+func (s *Server) message(h *Hook) *edgev1.Webhook {
+	out := &edgev1.Webhook{
 		Id: h.ID, Tenant: h.Tenant, Url: h.URL, Events: h.Events, Disabled: h.Disabled,
 		CreateTime: timestamppb.New(h.CreateTime), UpdateTime: timestamppb.New(h.UpdateTime), Updater: h.Updater,
 	}
+	if h.rotated(s.Clock.Now()) {
+		out.PreviousSecretExpireTime = timestamppb.New(h.PreviousUntil)
+	}
+	return out
 }
 
 // storeError is what the caller is told.

@@ -17,7 +17,8 @@ type SQLStore struct{ db *sqldb.DB }
 // NewSQLStore returns a store on db, which stays the caller's to close.
 func NewSQLStore(db *sqldb.DB) *SQLStore { return &SQLStore{db: db} }
 
-const hookColumns = `tenant, id, uid, url, events, disabled, master, secret, create_time, update_time, updater`
+const hookColumns = `tenant, id, uid, url, events, disabled, master, secret, previous_master, previous_secret, previous_until,
+	create_time, update_time, updater`
 
 // Get returns a webhook, or ErrNotFound.
 func (s *SQLStore) Get(ctx context.Context, tenant, id string) (Hook, error) {
@@ -70,10 +71,12 @@ func (s *SQLStore) Put(ctx context.Context, h Hook) error {
 		case all >= MaxPerTenant:
 			return ErrFull
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO edge_webhooks (`+hookColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		_, err := tx.ExecContext(ctx, `INSERT INTO edge_webhooks (`+hookColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 			ON CONFLICT (tenant, id) DO UPDATE SET url = excluded.url, events = excluded.events, disabled = excluded.disabled, master = excluded.master,
-				secret = excluded.secret, update_time = excluded.update_time, updater = excluded.updater`,
-			h.Tenant, h.ID, h.UID, h.URL, string(events), number(h.Disabled), h.Master, h.Secret, sqldb.Micros(h.CreateTime), sqldb.Micros(h.UpdateTime), h.Updater)
+				secret = excluded.secret, previous_master = excluded.previous_master, previous_secret = excluded.previous_secret,
+				previous_until = excluded.previous_until, update_time = excluded.update_time, updater = excluded.updater`,
+			h.Tenant, h.ID, h.UID, h.URL, string(events), number(h.Disabled), h.Master, h.Secret,
+			h.PreviousMaster, h.PreviousSecret, sqldb.Micros(h.PreviousUntil), sqldb.Micros(h.CreateTime), sqldb.Micros(h.UpdateTime), h.Updater)
 		return err
 	})
 	return wrap("keep", err)
@@ -99,13 +102,15 @@ func scanHook(row interface{ Scan(dest ...any) error }) (Hook, error) {
 	var h Hook
 	var events string
 	var disabled int
-	var created, updated int64
-	if err := row.Scan(&h.Tenant, &h.ID, &h.UID, &h.URL, &events, &disabled, &h.Master, &h.Secret, &created, &updated, &h.Updater); err != nil {
+	var until, created, updated int64
+	if err := row.Scan(&h.Tenant, &h.ID, &h.UID, &h.URL, &events, &disabled, &h.Master, &h.Secret,
+		&h.PreviousMaster, &h.PreviousSecret, &until, &created, &updated, &h.Updater); err != nil {
 		return h, err
 	}
 	if err := json.Unmarshal([]byte(events), &h.Events); err != nil {
 		return h, fmt.Errorf("the events of webhook %s: %w", h.UID, err)
 	}
+	h.PreviousUntil = sqldb.FromMicros(until)
 	h.Disabled, h.CreateTime, h.UpdateTime = disabled != 0, sqldb.FromMicros(created), sqldb.FromMicros(updated)
 	return h, nil
 }

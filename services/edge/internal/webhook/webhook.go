@@ -55,9 +55,13 @@ type Hook struct {
 	Events   []string
 	Disabled bool
 	// Master names the key that Secret is wrapped by.
-	Master, Secret         string
-	CreateTime, UpdateTime time.Time
-	Updater                string
+	Master, Secret string
+	// PreviousMaster and PreviousSecret are of the secret before: it signs, too, until
+	// PreviousUntil.
+	PreviousMaster, PreviousSecret string
+	PreviousUntil                  time.Time
+	CreateTime, UpdateTime         time.Time
+	Updater                        string
 }
 
 // bound is what the secret is wrapped for: it opens for no other webhook.
@@ -70,9 +74,31 @@ func (h *Hook) seal(m *envelope.Masters, secret envelope.Key) (err error) {
 	return err
 }
 
-// open returns the secret.
-func (h *Hook) open(m *envelope.Masters) (envelope.Key, error) {
-	return m.Unwrap(h.Master, h.Secret, h.bound()...)
+// rotate has the hook keep another secret, and the present one until a time.
+func (h *Hook) rotate(m *envelope.Masters, secret envelope.Key, until time.Time) error {
+	h.PreviousMaster, h.PreviousSecret, h.PreviousUntil = h.Master, h.Secret, until
+	return h.seal(m, secret)
+}
+
+// rotated reports whether the secret before signs, too, at a time.
+func (h *Hook) rotated(now time.Time) bool {
+	return h.PreviousSecret != "" && now.Before(h.PreviousUntil)
+}
+
+// open returns the secrets that sign at a time, the newest first.
+func (h *Hook) open(m *envelope.Masters, now time.Time) ([]envelope.Key, error) {
+	secret, err := m.Unwrap(h.Master, h.Secret, h.bound()...)
+	if err != nil {
+		return nil, err
+	}
+	keys := []envelope.Key{secret}
+	if h.rotated(now) {
+		// One that cannot be opened keeps no event from being told by the other.
+		if secret, err = m.Unwrap(h.PreviousMaster, h.PreviousSecret, h.bound()...); err == nil {
+			keys = append(keys, secret)
+		}
+	}
+	return keys, nil
 }
 
 // Event is something that happened.

@@ -25,6 +25,7 @@ func testWebhooks(t *testing.T, dsn func(t *testing.T) string) {
 	t.Run("a period that begins is told once", func(t *testing.T) { periods(t, dsn(t)) })
 	t.Run("a refusal is told once", func(t *testing.T) { refusals(t, dsn(t)) })
 	t.Run("hooks are kept", func(t *testing.T) { hooksAreKept(t, dsn(t)) })
+	t.Run("a secret is rotated", func(t *testing.T) { rotated(t, dsn(t)) })
 }
 
 func toldOnce(t *testing.T, dsn string) {
@@ -215,12 +216,12 @@ func hooksAreKept(t *testing.T, dsn string) {
 	if err != nil || got.URL != h.URL || got.Events[0] != BudgetWarning || !got.CreateTime.Equal(noon) {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if opened, err := got.open(e.sender.masters); err != nil || opened != secret {
+	if opened, err := got.open(e.sender.masters, c.Now()); err != nil || len(opened) != 1 || opened[0] != secret {
 		t.Errorf("the secret is another: %v", err)
 	}
 	moved := got
 	moved.Tenant = "other"
-	if _, err := moved.open(e.sender.masters); err == nil {
+	if _, err := moved.open(e.sender.masters, c.Now()); err == nil {
 		t.Error("the secret opens for another tenant")
 	}
 	var text string

@@ -376,6 +376,12 @@ type TokenUsage struct {
 	CompletionTokens int32 `protobuf:"varint,2,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
 	// Tokens of the prompt that came from the engine's prefix cache.
 	CachedPromptTokens int32 `protobuf:"varint,3,opt,name=cached_prompt_tokens,json=cachedPromptTokens,proto3" json:"cached_prompt_tokens,omitempty"`
+	// Of the tokens generated, those of thoughts.
+	ReasoningTokens int32 `protobuf:"varint,4,opt,name=reasoning_tokens,json=reasoningTokens,proto3" json:"reasoning_tokens,omitempty"`
+	// Of the prompt's tokens, those of sound.
+	AudioPromptTokens int32 `protobuf:"varint,5,opt,name=audio_prompt_tokens,json=audioPromptTokens,proto3" json:"audio_prompt_tokens,omitempty"`
+	// Of the tokens generated, those of sound.
+	AudioCompletionTokens int32 `protobuf:"varint,6,opt,name=audio_completion_tokens,json=audioCompletionTokens,proto3" json:"audio_completion_tokens,omitempty"`
 	// Whether the engine told no counts: `completion_tokens` is then the number of
 	// parts of the answer that held text, and the others are 0.
 	Estimated     bool `protobuf:"varint,20,opt,name=estimated,proto3" json:"estimated,omitempty"`
@@ -434,6 +440,27 @@ func (x *TokenUsage) GetCachedPromptTokens() int32 {
 	return 0
 }
 
+func (x *TokenUsage) GetReasoningTokens() int32 {
+	if x != nil {
+		return x.ReasoningTokens
+	}
+	return 0
+}
+
+func (x *TokenUsage) GetAudioPromptTokens() int32 {
+	if x != nil {
+		return x.AudioPromptTokens
+	}
+	return 0
+}
+
+func (x *TokenUsage) GetAudioCompletionTokens() int32 {
+	if x != nil {
+		return x.AudioCompletionTokens
+	}
+	return 0
+}
+
 func (x *TokenUsage) GetEstimated() bool {
 	if x != nil {
 		return x.Estimated
@@ -473,12 +500,15 @@ const file_poterne_common_v1_model_proto_rawDesc = "" +
 	"\aAdapter\x12E\n" +
 	"\tartifacts\x18\x01 \x03(\v2\x1b.poterne.common.v1.ArtifactB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10\bR\tartifacts\x12-\n" +
-	"\x05scale\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00@\x8f\xc0R\x05scale\"\xae\x01\n" +
+	"\x05scale\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00@\x8f\xc0R\x05scale\"\xc1\x02\n" +
 	"\n" +
 	"TokenUsage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\x05R\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\x05R\x10completionTokens\x120\n" +
-	"\x14cached_prompt_tokens\x18\x03 \x01(\x05R\x12cachedPromptTokens\x12\x1c\n" +
+	"\x14cached_prompt_tokens\x18\x03 \x01(\x05R\x12cachedPromptTokens\x12)\n" +
+	"\x10reasoning_tokens\x18\x04 \x01(\x05R\x0freasoningTokens\x12.\n" +
+	"\x13audio_prompt_tokens\x18\x05 \x01(\x05R\x11audioPromptTokens\x126\n" +
+	"\x17audio_completion_tokens\x18\x06 \x01(\x05R\x15audioCompletionTokens\x12\x1c\n" +
 	"\testimated\x18\x14 \x01(\bR\testimated*a\n" +
 	"\x04Task\x12\x14\n" +
 	"\x10TASK_UNSPECIFIED\x10\x00\x12\r\n" +

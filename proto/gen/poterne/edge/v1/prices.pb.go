@@ -41,7 +41,16 @@ type PriceRates struct {
 	// Tokens of queries and documents that are scored.
 	Rerank int64 `protobuf:"varint,5,opt,name=rerank,proto3" json:"rerank,omitempty"`
 	// Requests, whatever they use.
-	Request       int64 `protobuf:"varint,6,opt,name=request,proto3" json:"request,omitempty"`
+	Request int64 `protobuf:"varint,6,opt,name=request,proto3" json:"request,omitempty"`
+	// Tokens of thoughts; without it they cost what others do that are generated.
+	Reasoning *int64 `protobuf:"varint,7,opt,name=reasoning,proto3,oneof" json:"reasoning,omitempty"`
+	// Tokens of a prompt's sound, whether they come from a cache or not; without it they
+	// cost what others do.
+	AudioInput *int64 `protobuf:"varint,8,opt,name=audio_input,json=audioInput,proto3,oneof" json:"audio_input,omitempty"`
+	// Tokens of sound that is generated; without it they cost what others do.
+	AudioOutput *int64 `protobuf:"varint,9,opt,name=audio_output,json=audioOutput,proto3,oneof" json:"audio_output,omitempty"`
+	// Documents that are ranked, besides their tokens.
+	Document      int64 `protobuf:"varint,10,opt,name=document,proto3" json:"document,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +123,34 @@ func (x *PriceRates) GetRerank() int64 {
 func (x *PriceRates) GetRequest() int64 {
 	if x != nil {
 		return x.Request
+	}
+	return 0
+}
+
+func (x *PriceRates) GetReasoning() int64 {
+	if x != nil && x.Reasoning != nil {
+		return *x.Reasoning
+	}
+	return 0
+}
+
+func (x *PriceRates) GetAudioInput() int64 {
+	if x != nil && x.AudioInput != nil {
+		return *x.AudioInput
+	}
+	return 0
+}
+
+func (x *PriceRates) GetAudioOutput() int64 {
+	if x != nil && x.AudioOutput != nil {
+		return *x.AudioOutput
+	}
+	return 0
+}
+
+func (x *PriceRates) GetDocument() int64 {
+	if x != nil {
+		return x.Document
 	}
 	return 0
 }
@@ -461,7 +498,7 @@ var File_poterne_edge_v1_prices_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_prices_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpoterne/edge/v1/prices.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x02\n" +
+	"\x1cpoterne/edge/v1/prices.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x04\n" +
 	"\n" +
 	"PriceRates\x12'\n" +
 	"\x05input\x18\x01 \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00R\x05input\x129\n" +
@@ -469,8 +506,18 @@ const file_poterne_edge_v1_prices_proto_rawDesc = "" +
 	"\x06output\x18\x03 \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00R\x06output\x12/\n" +
 	"\tembedding\x18\x04 \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00R\tembedding\x12)\n" +
 	"\x06rerank\x18\x05 \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00R\x06rerank\x12+\n" +
-	"\arequest\x18\x06 \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00R\arequestB\x0f\n" +
-	"\r_cached_input\"\xed\x02\n" +
+	"\arequest\x18\x06 \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00R\arequest\x124\n" +
+	"\treasoning\x18\a \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00H\x01R\treasoning\x88\x01\x01\x127\n" +
+	"\vaudio_input\x18\b \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00H\x02R\n" +
+	"audioInput\x88\x01\x01\x129\n" +
+	"\faudio_output\x18\t \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00H\x03R\vaudioOutput\x88\x01\x01\x12-\n" +
+	"\bdocument\x18\n" +
+	" \x01(\x03B\x11\xbaH\x0e\"\f\x18\x80\x80\x90\xbb\xba֭\xf0\r(\x00R\bdocumentB\x0f\n" +
+	"\r_cached_inputB\f\n" +
+	"\n" +
+	"_reasoningB\x0e\n" +
+	"\f_audio_inputB\x0f\n" +
+	"\r_audio_output\"\xed\x02\n" +
 	"\x05Price\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x02R\x05model\x12\"\n" +

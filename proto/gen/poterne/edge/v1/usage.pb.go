@@ -402,6 +402,14 @@ type UsageRow struct {
 	OutputTokens int64 `protobuf:"varint,16,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
 	// What it cost.
 	Cost int64 `protobuf:"varint,17,opt,name=cost,proto3" json:"cost,omitempty"`
+	// Of the tokens generated, those of thoughts.
+	ReasoningTokens int64 `protobuf:"varint,18,opt,name=reasoning_tokens,json=reasoningTokens,proto3" json:"reasoning_tokens,omitempty"`
+	// Of the prompts' tokens, those of sound.
+	AudioInputTokens int64 `protobuf:"varint,19,opt,name=audio_input_tokens,json=audioInputTokens,proto3" json:"audio_input_tokens,omitempty"`
+	// Of the tokens generated, those of sound.
+	AudioOutputTokens int64 `protobuf:"varint,20,opt,name=audio_output_tokens,json=audioOutputTokens,proto3" json:"audio_output_tokens,omitempty"`
+	// Documents that were ranked.
+	Documents int64 `protobuf:"varint,21,opt,name=documents,proto3" json:"documents,omitempty"`
 	// How many requests were answered from the response cache, or with the answer that
 	// was being made for another: no model worked on them, they cost nothing, and they
 	// are not among the requests above.
@@ -559,6 +567,34 @@ func (x *UsageRow) GetOutputTokens() int64 {
 func (x *UsageRow) GetCost() int64 {
 	if x != nil {
 		return x.Cost
+	}
+	return 0
+}
+
+func (x *UsageRow) GetReasoningTokens() int64 {
+	if x != nil {
+		return x.ReasoningTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetAudioInputTokens() int64 {
+	if x != nil {
+		return x.AudioInputTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetAudioOutputTokens() int64 {
+	if x != nil {
+		return x.AudioOutputTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetDocuments() int64 {
+	if x != nil {
+		return x.Documents
 	}
 	return 0
 }
@@ -920,7 +956,7 @@ const file_poterne_edge_v1_usage_proto_rawDesc = "" +
 	"\x11ListUsageResponse\x12-\n" +
 	"\x04rows\x18\x01 \x03(\v2\x19.poterne.edge.v1.UsageRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\bcurrency\x18\x03 \x01(\tR\bcurrency\"\x85\x05\n" +
+	"\bcurrency\x18\x03 \x01(\tR\bcurrency\"\xac\x06\n" +
 	"\bUsageRow\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x15\n" +
@@ -941,7 +977,11 @@ const file_poterne_edge_v1_usage_proto_rawDesc = "" +
 	"\finput_tokens\x18\x0e \x01(\x03R\vinputTokens\x12#\n" +
 	"\rcached_tokens\x18\x0f \x01(\x03R\fcachedTokens\x12#\n" +
 	"\routput_tokens\x18\x10 \x01(\x03R\foutputTokens\x12\x12\n" +
-	"\x04cost\x18\x11 \x01(\x03R\x04cost\x12\x1d\n" +
+	"\x04cost\x18\x11 \x01(\x03R\x04cost\x12)\n" +
+	"\x10reasoning_tokens\x18\x12 \x01(\x03R\x0freasoningTokens\x12,\n" +
+	"\x12audio_input_tokens\x18\x13 \x01(\x03R\x10audioInputTokens\x12.\n" +
+	"\x13audio_output_tokens\x18\x14 \x01(\x03R\x11audioOutputTokens\x12\x1c\n" +
+	"\tdocuments\x18\x15 \x01(\x03R\tdocuments\x12\x1d\n" +
 	"\n" +
 	"cache_hits\x18\x1e \x01(\x03R\tcacheHits\x12,\n" +
 	"\x12saved_input_tokens\x18\x1f \x01(\x03R\x10savedInputTokens\x12.\n" +

@@ -13,6 +13,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -45,9 +46,11 @@ type Webhook struct {
 	// When it was changed last.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Who changed it last: the subject and its tenant.
-	Updater       string `protobuf:"bytes,8,opt,name=updater,proto3" json:"updater,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Updater string `protobuf:"bytes,8,opt,name=updater,proto3" json:"updater,omitempty"`
+	// Until when the secret before signs, too; not set: none does.
+	PreviousSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=previous_secret_expire_time,json=previousSecretExpireTime,proto3" json:"previous_secret_expire_time,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *Webhook) Reset() {
@@ -134,6 +137,13 @@ func (x *Webhook) GetUpdater() string {
 		return x.Updater
 	}
 	return ""
+}
+
+func (x *Webhook) GetPreviousSecretExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PreviousSecretExpireTime
+	}
+	return nil
 }
 
 // Asks for webhooks.
@@ -338,8 +348,13 @@ type SetWebhookRequest struct {
 	Webhook *Webhook `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	// The tenant; empty: the caller's.
 	Tenant string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// Whether it gets a new secret; the one before signs nothing from then on.
-	RotateSecret  bool `protobuf:"varint,4,opt,name=rotate_secret,json=rotateSecret,proto3" json:"rotate_secret,omitempty"`
+	// Whether it gets a new secret. The one before signs, too, for as long as `overlap`
+	// says: each event then has two signatures with a space between, the new one first.
+	RotateSecret bool `protobuf:"varint,4,opt,name=rotate_secret,json=rotateSecret,proto3" json:"rotate_secret,omitempty"`
+	// For how long the secret before a rotation still signs, at most seven days; 0: no
+	// longer. Not set: `webhooks.secret_overlap`. Of three secrets the oldest signs
+	// nothing.
+	Overlap       *durationpb.Duration `protobuf:"bytes,5,opt,name=overlap,proto3" json:"overlap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -400,6 +415,13 @@ func (x *SetWebhookRequest) GetRotateSecret() bool {
 		return x.RotateSecret
 	}
 	return false
+}
+
+func (x *SetWebhookRequest) GetOverlap() *durationpb.Duration {
+	if x != nil {
+		return x.Overlap
+	}
+	return nil
 }
 
 // The webhook is set.
@@ -1002,7 +1024,7 @@ var File_poterne_edge_v1_webhooks_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_webhooks_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/edge/v1/webhooks.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x02\n" +
+	"\x1epoterne/edge/v1/webhooks.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x03\n" +
 	"\aWebhook\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1a\n" +
@@ -1013,7 +1035,8 @@ const file_poterne_edge_v1_webhooks_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x18\n" +
-	"\aupdater\x18\b \x01(\tR\aupdater\"7\n" +
+	"\aupdater\x18\b \x01(\tR\aupdater\x12Y\n" +
+	"\x1bprevious_secret_expire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x18previousSecretExpireTime\"7\n" +
 	"\x13ListWebhooksRequest\x12 \n" +
 	"\x06tenant\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\"L\n" +
 	"\x14ListWebhooksResponse\x124\n" +
@@ -1022,12 +1045,13 @@ const file_poterne_edge_v1_webhooks_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12 \n" +
 	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\"H\n" +
 	"\x12GetWebhookResponse\x122\n" +
-	"\awebhook\x18\x01 \x01(\v2\x18.poterne.edge.v1.WebhookR\awebhook\"\xd0\x01\n" +
+	"\awebhook\x18\x01 \x01(\v2\x18.poterne.edge.v1.WebhookR\awebhook\"\x95\x02\n" +
 	"\x11SetWebhookRequest\x128\n" +
 	"\x02id\x18\x01 \x01(\tB(\xbaH%r#\x18@2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x02id\x12:\n" +
 	"\awebhook\x18\x02 \x01(\v2\x18.poterne.edge.v1.WebhookB\x06\xbaH\x03\xc8\x01\x01R\awebhook\x12 \n" +
 	"\x06tenant\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\x12#\n" +
-	"\rrotate_secret\x18\x04 \x01(\bR\frotateSecret\"`\n" +
+	"\rrotate_secret\x18\x04 \x01(\bR\frotateSecret\x12C\n" +
+	"\aoverlap\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\aoverlap\"`\n" +
 	"\x12SetWebhookResponse\x122\n" +
 	"\awebhook\x18\x01 \x01(\v2\x18.poterne.edge.v1.WebhookR\awebhook\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"S\n" +
@@ -1109,36 +1133,39 @@ var file_poterne_edge_v1_webhooks_proto_goTypes = []any{
 	(*RedeliverWebhookRequest)(nil),       // 14: poterne.edge.v1.RedeliverWebhookRequest
 	(*RedeliverWebhookResponse)(nil),      // 15: poterne.edge.v1.RedeliverWebhookResponse
 	(*timestamppb.Timestamp)(nil),         // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 17: google.protobuf.Duration
 }
 var file_poterne_edge_v1_webhooks_proto_depIdxs = []int32{
 	16, // 0: poterne.edge.v1.Webhook.create_time:type_name -> google.protobuf.Timestamp
 	16, // 1: poterne.edge.v1.Webhook.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: poterne.edge.v1.ListWebhooksResponse.webhooks:type_name -> poterne.edge.v1.Webhook
-	0,  // 3: poterne.edge.v1.GetWebhookResponse.webhook:type_name -> poterne.edge.v1.Webhook
-	0,  // 4: poterne.edge.v1.SetWebhookRequest.webhook:type_name -> poterne.edge.v1.Webhook
-	0,  // 5: poterne.edge.v1.SetWebhookResponse.webhook:type_name -> poterne.edge.v1.Webhook
-	13, // 6: poterne.edge.v1.ListWebhookDeliveriesResponse.deliveries:type_name -> poterne.edge.v1.WebhookDelivery
-	16, // 7: poterne.edge.v1.WebhookDelivery.create_time:type_name -> google.protobuf.Timestamp
-	16, // 8: poterne.edge.v1.WebhookDelivery.next_time:type_name -> google.protobuf.Timestamp
-	1,  // 9: poterne.edge.v1.WebhookService.ListWebhooks:input_type -> poterne.edge.v1.ListWebhooksRequest
-	3,  // 10: poterne.edge.v1.WebhookService.GetWebhook:input_type -> poterne.edge.v1.GetWebhookRequest
-	5,  // 11: poterne.edge.v1.WebhookService.SetWebhook:input_type -> poterne.edge.v1.SetWebhookRequest
-	7,  // 12: poterne.edge.v1.WebhookService.DeleteWebhook:input_type -> poterne.edge.v1.DeleteWebhookRequest
-	9,  // 13: poterne.edge.v1.WebhookService.TestWebhook:input_type -> poterne.edge.v1.TestWebhookRequest
-	11, // 14: poterne.edge.v1.WebhookService.ListWebhookDeliveries:input_type -> poterne.edge.v1.ListWebhookDeliveriesRequest
-	14, // 15: poterne.edge.v1.WebhookService.RedeliverWebhook:input_type -> poterne.edge.v1.RedeliverWebhookRequest
-	2,  // 16: poterne.edge.v1.WebhookService.ListWebhooks:output_type -> poterne.edge.v1.ListWebhooksResponse
-	4,  // 17: poterne.edge.v1.WebhookService.GetWebhook:output_type -> poterne.edge.v1.GetWebhookResponse
-	6,  // 18: poterne.edge.v1.WebhookService.SetWebhook:output_type -> poterne.edge.v1.SetWebhookResponse
-	8,  // 19: poterne.edge.v1.WebhookService.DeleteWebhook:output_type -> poterne.edge.v1.DeleteWebhookResponse
-	10, // 20: poterne.edge.v1.WebhookService.TestWebhook:output_type -> poterne.edge.v1.TestWebhookResponse
-	12, // 21: poterne.edge.v1.WebhookService.ListWebhookDeliveries:output_type -> poterne.edge.v1.ListWebhookDeliveriesResponse
-	15, // 22: poterne.edge.v1.WebhookService.RedeliverWebhook:output_type -> poterne.edge.v1.RedeliverWebhookResponse
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	16, // 2: poterne.edge.v1.Webhook.previous_secret_expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: poterne.edge.v1.ListWebhooksResponse.webhooks:type_name -> poterne.edge.v1.Webhook
+	0,  // 4: poterne.edge.v1.GetWebhookResponse.webhook:type_name -> poterne.edge.v1.Webhook
+	0,  // 5: poterne.edge.v1.SetWebhookRequest.webhook:type_name -> poterne.edge.v1.Webhook
+	17, // 6: poterne.edge.v1.SetWebhookRequest.overlap:type_name -> google.protobuf.Duration
+	0,  // 7: poterne.edge.v1.SetWebhookResponse.webhook:type_name -> poterne.edge.v1.Webhook
+	13, // 8: poterne.edge.v1.ListWebhookDeliveriesResponse.deliveries:type_name -> poterne.edge.v1.WebhookDelivery
+	16, // 9: poterne.edge.v1.WebhookDelivery.create_time:type_name -> google.protobuf.Timestamp
+	16, // 10: poterne.edge.v1.WebhookDelivery.next_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: poterne.edge.v1.WebhookService.ListWebhooks:input_type -> poterne.edge.v1.ListWebhooksRequest
+	3,  // 12: poterne.edge.v1.WebhookService.GetWebhook:input_type -> poterne.edge.v1.GetWebhookRequest
+	5,  // 13: poterne.edge.v1.WebhookService.SetWebhook:input_type -> poterne.edge.v1.SetWebhookRequest
+	7,  // 14: poterne.edge.v1.WebhookService.DeleteWebhook:input_type -> poterne.edge.v1.DeleteWebhookRequest
+	9,  // 15: poterne.edge.v1.WebhookService.TestWebhook:input_type -> poterne.edge.v1.TestWebhookRequest
+	11, // 16: poterne.edge.v1.WebhookService.ListWebhookDeliveries:input_type -> poterne.edge.v1.ListWebhookDeliveriesRequest
+	14, // 17: poterne.edge.v1.WebhookService.RedeliverWebhook:input_type -> poterne.edge.v1.RedeliverWebhookRequest
+	2,  // 18: poterne.edge.v1.WebhookService.ListWebhooks:output_type -> poterne.edge.v1.ListWebhooksResponse
+	4,  // 19: poterne.edge.v1.WebhookService.GetWebhook:output_type -> poterne.edge.v1.GetWebhookResponse
+	6,  // 20: poterne.edge.v1.WebhookService.SetWebhook:output_type -> poterne.edge.v1.SetWebhookResponse
+	8,  // 21: poterne.edge.v1.WebhookService.DeleteWebhook:output_type -> poterne.edge.v1.DeleteWebhookResponse
+	10, // 22: poterne.edge.v1.WebhookService.TestWebhook:output_type -> poterne.edge.v1.TestWebhookResponse
+	12, // 23: poterne.edge.v1.WebhookService.ListWebhookDeliveries:output_type -> poterne.edge.v1.ListWebhookDeliveriesResponse
+	15, // 24: poterne.edge.v1.WebhookService.RedeliverWebhook:output_type -> poterne.edge.v1.RedeliverWebhookResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_webhooks_proto_init() }
