@@ -3,10 +3,8 @@ package callwire
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"time"
 
@@ -136,8 +134,6 @@ func (c *clientConn) read(n int, bufs *buffers, use func([]byte) error) error {
 	}
 	return use(buf.b)
 }
-
-func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 func statusErr(raw []byte) error {
 	if len(raw) == 0 {
