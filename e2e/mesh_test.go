@@ -123,6 +123,14 @@ func TestRealMeshFailures(t *testing.T) {
 	for _, name := range []string{"edge-1", "inference-1", "worker-1", "consul", "edge-2", "inference-2", "worker-2"} {
 		t.Run(name, func(t *testing.T) { cut += killUnderLoad(t, m, g, name) })
 	}
+	// What was killed and cut were streams past HTTP/2, and are so again.
+	for _, name := range []string{"edge-1", "edge-2", "inference-1", "inference-2"} {
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		if err := m.WaitDirect(ctx, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		stop()
+	}
 }
 
 // errorWithin is how soon a stream on a killed process must have ended.

@@ -3,7 +3,9 @@ package callwire
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
+	"slices"
 	"time"
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
@@ -22,10 +24,15 @@ type clientConn struct {
 	r    *bufio.Reader
 	out  []byte
 	used time.Time
+	// ask and patience are of a stream: after how long a silence the server is asked
+	// whether it is there, and how long its answer may take. 0: it is not asked.
+	ask, patience time.Duration
 }
 
-func newClientConn(addr string, conn, raw net.Conn) *clientConn {
-	return &clientConn{addr: addr, conn: conn, raw: raw, r: bufio.NewReaderSize(conn, readBuffer)}
+func newClientConn(addr string, conn, raw net.Conn, buffer int) *clientConn {
+	c := &clientConn{addr: addr, conn: conn, raw: raw}
+	c.r = bufio.NewReaderSize(c, buffer)
+	return c
 }
 
 // Call calls a method at an address on a connection of the pool. carried is false when the
@@ -114,6 +121,20 @@ func (w wishes) fulfil(h answerHead) {
 	}
 }
 
+// read gives the next n bytes to use, which are not kept after it returns.
+func (c *clientConn) read(n int, bufs *buffers, use func([]byte) error) error {
+	if n <= c.r.Size() || n > keptBuffer {
+		return take(c.r, n, use)
+	}
+	buf := bufs.take()
+	defer bufs.put(buf)
+	buf.b = slices.Grow(buf.b, n)[:n]
+	if _, err := io.ReadFull(c.r, buf.b); err != nil {
+		return cut(err)
+	}
+	return use(buf.b)
+}
+
 func statusErr(raw []byte) error {
 	if len(raw) == 0 {
 		return nil
@@ -130,18 +151,16 @@ var errBye = status.Error(codes.Unavailable, "callwire: the server takes no call
 
 // exchange makes one call; usable says whether the connection can take another.
 func (c *clientConn) exchange(head callHead, in, out proto.Message, maxRecv int) (got answerHead, usable bool, err error) {
-	b := head.append(append(c.out[:0], make([]byte, prefixBytes)...))
-	heading := len(b) - prefixBytes
-	if b, err = (proto.MarshalOptions{}).MarshalAppend(b, in); err != nil {
+	b, err := appendFrame(c.out[:0], kindCall, head.append, in)
+	if err != nil {
 		return got, true, status.Errorf(codes.Internal, "callwire: the request cannot be written: %v", err)
 	}
-	prefix{kindCall, heading, len(b) - prefixBytes - heading}.put(b)
 	_, failed := c.conn.Write(b)
 	if c.out = b; cap(b) > keptBuffer {
 		c.out = nil
 	}
 	// A server that takes no more may have said so before it closed.
-	p, err := readPrefix(c.r, kindAnswer, maxRecv)
+	p, err := readPrefix(c.r, string(kindAnswer), maxRecv)
 	switch {
 	case err == errTooLarge: //nolint:errorlint // it is never wrapped
 		return got, false, status.Errorf(codes.ResourceExhausted, "callwire: the answer has %d bytes, more than %d", p.message, maxRecv)

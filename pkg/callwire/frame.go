@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 )
 
 var (
@@ -30,18 +31,22 @@ func (p prefix) put(b []byte) {
 	binary.BigEndian.PutUint32(b[5:], uint32(p.message))
 }
 
-// readPrefix reads a prefix within the bounds.
-func readPrefix(r *bufio.Reader, kind byte, maxMessage int) (prefix, error) {
+func prefixOf(b []byte) prefix {
+	return prefix{b[0], int(binary.BigEndian.Uint32(b[1:])), int(binary.BigEndian.Uint32(b[5:]))}
+}
+
+// readPrefix reads a prefix of one of the kinds, or of a bye, within the bounds.
+func readPrefix(r *bufio.Reader, kinds string, maxMessage int) (prefix, error) {
 	b, err := r.Peek(prefixBytes)
 	if err != nil {
 		return prefix{}, err
 	}
-	p := prefix{b[0], int(binary.BigEndian.Uint32(b[1:])), int(binary.BigEndian.Uint32(b[5:]))}
+	p := prefixOf(b)
 	_, _ = r.Discard(prefixBytes) // it was peeked at
 	switch {
 	case p.kind == kindBye:
 		return p, nil
-	case p.kind != kind:
+	case strings.IndexByte(kinds, p.kind) < 0:
 		return p, errMalformed
 	case p.head > maxHead || p.message > maxMessage:
 		return p, errTooLarge
@@ -74,6 +79,30 @@ func cut(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// appendFrame puts a frame behind b, whose head and message are written by the functions,
+// of which either may be nil.
+func appendFrame(b []byte, kind byte, head func([]byte) []byte, message proto.Message) ([]byte, error) {
+	at := len(b)
+	b = append(b, make([]byte, prefixBytes)...)
+	p := prefix{kind: kind}
+	if head != nil {
+		b = head(b)
+		if p.head = len(b) - at - prefixBytes; p.head > maxHead {
+			return b[:at], errTooLarge
+		}
+	}
+	if message != nil {
+		began := len(b)
+		var err error
+		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, message); err != nil {
+			return b[:at], err
+		}
+		p.message = len(b) - began
+	}
+	p.put(b[at:])
+	return b, nil
 }
 
 // callHead is what goes with a request.
@@ -159,6 +188,15 @@ func parseAnswerHead(b []byte) (answerHead, error) {
 		return answerHead{}, errMalformed
 	}
 	return h, nil
+}
+
+func parseHeaderHead(b []byte) (metadata.MD, error) {
+	p := newParser(b)
+	md := p.metadata()
+	if !p.whole() {
+		return nil, errMalformed
+	}
+	return md, nil
 }
 
 func appendText(b []byte, s string) []byte {

@@ -83,7 +83,7 @@ func TestPrefixesAreBounded(t *testing.T) {
 	} {
 		var b [prefixBytes]byte
 		c.p.put(b[:])
-		got, err := readPrefix(bufio.NewReader(bytes.NewReader(b[:])), kindCall, 1000)
+		got, err := readPrefix(bufio.NewReader(bytes.NewReader(b[:])), string(kindCall), 1000)
 		if !errors.Is(err, c.want) || got != c.p {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
@@ -112,7 +112,7 @@ func FuzzHeads(f *testing.F) {
 			}
 		}
 		r := bufio.NewReader(bytes.NewReader(b))
-		if p, err := readPrefix(r, kindCall, MaxMessage); err == nil && p.kind == kindCall {
+		if p, err := readPrefix(r, string(kindCall), MaxMessage); err == nil && p.kind == kindCall {
 			_ = take(r, p.head, func(b []byte) error { _, err := parseCallHead(b); return err })
 			_ = take(r, p.message, func([]byte) error { return nil })
 		}

@@ -70,7 +70,7 @@ func (h handover) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 	if _, err := io.ReadFull(conn, said[1:]); err != nil {
 		return nil, nil, err
 	}
-	if string(said) != preface {
+	if string(said) != preface && string(said) != streamPreface {
 		return nil, nil, errMalformed
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
@@ -79,7 +79,7 @@ func (h handover) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 	if a, ok := raw.(*accepted); ok {
 		a.ours.Store(true)
 	}
-	h.server.serve(conn, auth)
+	h.server.serve(conn, auth, string(said))
 	return nil, nil, credentials.ErrConnDispatched
 }
 

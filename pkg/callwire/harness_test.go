@@ -15,13 +15,24 @@ import (
 	"github.com/poterne/poterne/pkg/callwire"
 )
 
-const method = "/grpc.testing.TestService/UnaryCall"
+const (
+	method       = "/grpc.testing.TestService/UnaryCall"
+	streamMethod = "/grpc.testing.TestService/StreamingOutputCall"
+)
 
 // service answers as the test says.
 type service struct {
 	testpb.UnimplementedTestServiceServer
 	calls atomic.Int64
 	unary func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error)
+
+	streams atomic.Int64
+	stream  func(*testpb.StreamingOutputCallRequest, grpc.ServerStreamingServer[testpb.StreamingOutputCallResponse]) error
+}
+
+func (s *service) StreamingOutputCall(req *testpb.StreamingOutputCallRequest, to grpc.ServerStreamingServer[testpb.StreamingOutputCallResponse]) error {
+	s.streams.Add(1)
+	return s.stream(req, to)
 }
 
 func (s *service) UnaryCall(ctx context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
@@ -48,27 +59,38 @@ func serve(t *testing.T, s *service, creds credentials.TransportCredentials, cha
 		}
 		return handler(ctx, req)
 	}
+	streams := func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if err := ss.SetHeader(map[string][]string{"chain": {info.FullMethod}}); err != nil {
+			return err
+		}
+		return handler(srv, ss)
+	}
 	o := callwire.ServerOptions{
-		Unary: chain, MaxRecvBytes: 1 << 20, MaxSendBytes: 1 << 20, MaxHeadBytes: 32 << 10,
-		Idle: time.Minute, Receive: 10 * time.Second, Send: 10 * time.Second,
+		Unary: chain, Stream: streams, MaxRecvBytes: 1 << 20, MaxSendBytes: 1 << 20, MaxHeadBytes: 32 << 10,
+		Idle: time.Minute, MaxConnections: 100, Receive: 10 * time.Second, Send: 10 * time.Second,
 	}
 	for _, c := range change {
 		c(&o)
 	}
 	n := &node{addr: lis.Addr().String(), direct: callwire.NewServer(o)}
-	n.grpc = grpc.NewServer(grpc.Creds(n.direct.Credentials(creds)), grpc.UnaryInterceptor(chain), grpc.MaxSendMsgSize(1<<20))
+	n.grpc = grpc.NewServer(grpc.Creds(n.direct.Credentials(creds)), grpc.UnaryInterceptor(chain),
+		grpc.StreamInterceptor(streams), grpc.MaxSendMsgSize(1<<20))
 	testpb.RegisterTestServiceServer(n.direct.Registrar(n.grpc), s)
 	go func() { _ = n.grpc.Serve(n.direct.Listener(lis)) }()
 	t.Cleanup(func() { n.direct.Stop(); n.grpc.Stop() })
 	return n
 }
 
-func pool(t *testing.T, creds credentials.TransportCredentials, perAddress int) *callwire.Pool {
+func pool(t *testing.T, creds credentials.TransportCredentials, perAddress int, change ...func(*callwire.PoolOptions)) *callwire.Pool {
 	t.Helper()
-	p := callwire.NewPool(callwire.PoolOptions{
+	o := callwire.PoolOptions{
 		Credentials: creds, PerAddress: perAddress, DialTimeout: 5 * time.Second,
 		KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second, MaxRecvBytes: 1 << 20,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	p := callwire.NewPool(o)
 	t.Cleanup(p.Close)
 	return p
 }

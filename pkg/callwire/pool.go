@@ -16,13 +16,15 @@ import (
 type PoolOptions struct {
 	// Credentials are those of ordinary calls.
 	Credentials credentials.TransportCredentials
+	// Streams says that the connections are for streams, and not for calls with one answer.
+	Streams bool
 	// PerAddress bounds the connections to one address, and so the calls in hand that go
 	// this way.
 	PerAddress int
 	// DialTimeout bounds one attempt to connect, with its handshake.
 	DialTimeout time.Duration
-	// KeepaliveTime is how long a silent connection is trusted before TCP asks, and
-	// KeepaliveTimeout how long its answer may take.
+	// KeepaliveTime is how long a silent connection is trusted before TCP asks, and of one
+	// with a stream we do, and KeepaliveTimeout how long the answer may take.
 	KeepaliveTime, KeepaliveTimeout time.Duration
 	// MaxRecvBytes bounds one answer.
 	MaxRecvBytes int
@@ -40,6 +42,8 @@ type Pool struct {
 	opts PoolOptions
 	base context.Context //nolint:containedctx // of what is dialled; it ends with Close
 	end  context.CancelFunc
+
+	buffers buffers
 
 	mu     sync.Mutex
 	addrs  map[string]*address
@@ -125,6 +129,16 @@ func (p *Pool) take(addr string) *clientConn {
 
 // put takes a connection back after a call; usable says whether it can take another.
 func (p *Pool) put(c *clientConn, usable bool) {
+	if usable && p.opts.Streams {
+		usable = c.r.Buffered() == 0 && c.conn.SetReadDeadline(time.Time{}) == nil
+	}
+	if close := p.keeps(c, usable); close != nil {
+		_ = close.conn.Close() // which may take a while with TLS
+	}
+}
+
+// keeps returns what is to be closed, which may be c, or nil.
+func (p *Pool) keeps(c *clientConn, usable bool) *clientConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.addrs[c.addr]
@@ -132,16 +146,16 @@ func (p *Pool) put(c *clientConn, usable bool) {
 		if a != nil {
 			a.open--
 		}
-		_ = c.conn.Close()
-		return
+		return c
 	}
 	c.used = now()
 	a.idle = append(a.idle, c)
 	if old := a.idle[0]; old != c && c.used.Sub(old.used) > spare {
 		a.idle = a.idle[1:]
 		a.open--
-		_ = old.conn.Close()
+		return old
 	}
+	return nil
 }
 
 func (p *Pool) dial(addr string, a *address) {
@@ -186,18 +200,25 @@ func (p *Pool) connect(ctx context.Context, addr string) (_ *clientConn, err err
 	if err != nil {
 		return nil, unexpected("handshake", err)
 	}
-	c := newClientConn(addr, conn, raw)
-	if _, err := conn.Write([]byte(preface)); err != nil {
+	say, buffer := preface, readBuffer
+	if p.opts.Streams {
+		say, buffer = streamPreface, streamBuffer
+	}
+	c := newClientConn(addr, conn, raw, buffer)
+	if _, err := conn.Write([]byte(say)); err != nil {
 		return nil, unexpected("preface", err)
 	}
 	said, err := c.r.Peek(len(preface))
 	if err != nil {
 		return nil, unexpected("preface", err)
 	}
-	if string(said) != preface {
+	if string(said) != say {
 		return nil, unexpected("preface", errMalformed)
 	}
 	_, err = c.r.Discard(len(preface))
+	if p.opts.Streams {
+		c.ask, c.patience = p.opts.KeepaliveTime, p.opts.KeepaliveTimeout
+	}
 	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // what TLS is on
 		c.raw = t.NetConn()
 	}

@@ -24,15 +24,16 @@ type serverConn struct {
 	server   *Server
 	conn     net.Conn
 	peer     *peer.Peer
+	preface  string // the client's
 	r        *bufio.Reader
 	in, out  []byte
 	since    time.Time
 	draining atomic.Bool
 }
 
-func newServerConn(s *Server, conn net.Conn, auth credentials.AuthInfo) *serverConn {
+func newServerConn(s *Server, conn net.Conn, auth credentials.AuthInfo, said string) *serverConn {
 	return &serverConn{
-		server: s, conn: conn, r: bufio.NewReaderSize(conn, readBuffer), since: now(),
+		server: s, conn: conn, preface: said, r: bufio.NewReaderSize(conn, readBuffer), since: now(),
 		peer: &peer.Peer{Addr: conn.RemoteAddr(), LocalAddr: conn.LocalAddr(), AuthInfo: auth},
 	}
 }
@@ -49,7 +50,7 @@ func (c *serverConn) drain() {
 // run answers calls until either side ends the connection.
 func (c *serverConn) run() {
 	_ = c.conn.SetWriteDeadline(now().Add(c.server.opts.Send))
-	if _, err := c.conn.Write([]byte(preface)); err != nil {
+	if _, err := c.conn.Write([]byte(c.preface)); err != nil {
 		return
 	}
 	for {
@@ -67,12 +68,16 @@ func (c *serverConn) run() {
 			c.bye()
 			return
 		}
-		head, message, err := c.read()
+		kind, head, message, err := c.read()
 		if err != nil {
 			c.bye()
 			return
 		}
-		if !c.answer(head, message) {
+		switch {
+		case kind == kindPing: // a stream ended on the way of it
+		case kind == kindCall && !c.answer(head, message):
+			return
+		case kind == kindStream && !c.stream(head, message):
 			return
 		}
 	}
@@ -80,25 +85,31 @@ func (c *serverConn) run() {
 
 // read reads a request, for which there is less time than for its beginning. The message
 // lasts until the next.
-func (c *serverConn) read() (head callHead, message []byte, err error) {
+func (c *serverConn) read() (kind byte, head callHead, message []byte, err error) {
 	_ = c.conn.SetReadDeadline(now().Add(c.server.opts.Receive))
-	p, err := readPrefix(c.r, kindCall, c.server.opts.MaxRecvBytes)
-	if err == nil && (p.kind != kindCall || p.head > c.server.opts.MaxHeadBytes) {
+	p, err := readPrefix(c.r, requests, c.server.opts.MaxRecvBytes)
+	switch {
+	case err == nil && p.kind == kindPing && p.head+p.message == 0:
+		return kindPing, callHead{}, nil, nil
+	case err == nil && (p.kind == kindPing || p.kind == kindBye || p.head > c.server.opts.MaxHeadBytes):
 		err = errMalformed
 	}
 	if err != nil {
-		return callHead{}, nil, err
+		return 0, callHead{}, nil, err
 	}
 	if err := take(c.r, p.head, func(b []byte) (err error) { head, err = parseCallHead(b); return err }); err != nil {
-		return callHead{}, nil, err
+		return 0, callHead{}, nil, err
 	}
 	c.in = c.in[:0]
 	err = take(c.r, p.message, func(b []byte) error { c.in = append(c.in, b...); return nil })
 	if message = c.in; cap(c.in) > keptBuffer {
 		c.in = nil
 	}
-	return head, message, err
+	return p.kind, head, message, err
 }
+
+// requests are the frames that a server takes between two calls.
+const requests = string(kindCall) + string(kindStream) + string(kindPing)
 
 // lingering is how long a client has to hear that its call was not begun: a connection
 // that is closed with unread bytes takes back what was said.
@@ -127,8 +138,8 @@ func (c *serverConn) bye() {
 func (c *serverConn) answer(head callHead, message []byte) bool {
 	ctx, cancel := context.WithCancelCause(c.server.base)
 	defer cancel(nil)
-	w := watch(c, cancel)
-	resp, t, err := c.handle(ctx, head, message)
+	w := watch(c, cancel, nil)
+	resp, t, err := c.unary(ctx, head, message)
 	open := w.stop()
 	out := answerHead{header: t.header, trailer: t.trailer}
 	var body proto.Message
@@ -157,52 +168,57 @@ func statusOf(err error) *status.Status {
 	return status.FromContextError(err)
 }
 
-func (c *serverConn) handle(ctx context.Context, head callHead, message []byte) (any, *transport, error) {
+func (c *serverConn) unary(ctx context.Context, head callHead, message []byte) (any, *transport, error) {
 	t := &transport{method: head.method}
 	m, ok := c.server.methods[head.method]
 	if !ok {
-		return nil, t, apierr.New(apierr.Unimplemented, "there is no such method here").GRPCStatus().Err()
+		return nil, t, errNoMethod()
 	}
-	if head.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, head.timeout)
-		defer cancel()
-	}
-	md := head.metadata
-	if md == nil {
-		md = metadata.MD{}
-	}
-	ctx = metadata.NewIncomingContext(peer.NewContext(ctx, c.peer), md)
+	ctx, cancel := c.incoming(ctx, head)
+	defer cancel()
 	resp, err := m.handler(m.server, grpc.NewContextWithServerTransportStream(ctx, t), func(in any) error {
-		msg, ok := in.(proto.Message)
-		if !ok {
-			return status.Error(codes.Internal, "the request is no message")
-		}
-		if err := proto.Unmarshal(message, msg); err != nil {
-			return status.Errorf(codes.Internal, "the request cannot be read: %v", err)
-		}
-		return nil
+		return decode(message, in)
 	}, c.server.opts.Unary)
 	t.close()
 	return resp, t, err
 }
 
+func errNoMethod() error {
+	return apierr.New(apierr.Unimplemented, "there is no such method here").GRPCStatus().Err()
+}
+
+// incoming is the context of a call, with what came with it.
+func (c *serverConn) incoming(ctx context.Context, head callHead) (context.Context, context.CancelFunc) {
+	cancel := func() {}
+	if head.timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, head.timeout)
+	}
+	md := head.metadata
+	if md == nil {
+		md = metadata.MD{}
+	}
+	return metadata.NewIncomingContext(peer.NewContext(ctx, c.peer), md), cancel
+}
+
+func decode(message []byte, in any) error {
+	msg, ok := in.(proto.Message)
+	if !ok {
+		return status.Error(codes.Internal, "the request is no message")
+	}
+	if err := proto.Unmarshal(message, msg); err != nil {
+		return status.Errorf(codes.Internal, "the request cannot be read: %v", err)
+	}
+	return nil
+}
+
 // write sends an answer, whole.
 func (c *serverConn) write(head answerHead, body proto.Message) bool {
-	b := head.append(append(c.out[:0], make([]byte, prefixBytes)...))
-	heading := len(b) - prefixBytes
-	if heading > maxHead {
+	b, err := appendFrame(c.out[:0], kindAnswer, head.append, body)
+	if err != nil {
 		return false
 	}
-	if body != nil {
-		var err error
-		if b, err = (proto.MarshalOptions{}).MarshalAppend(b, body); err != nil {
-			return false
-		}
-	}
-	prefix{kindAnswer, heading, len(b) - prefixBytes - heading}.put(b)
 	_ = c.conn.SetWriteDeadline(now().Add(c.server.opts.Send))
-	_, err := c.conn.Write(b)
+	_, err = c.conn.Write(b)
 	if c.out = b; cap(b) > keptBuffer {
 		c.out = nil
 	}

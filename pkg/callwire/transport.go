@@ -48,6 +48,22 @@ func (t *transport) SetTrailer(md metadata.MD) error {
 	return nil
 }
 
+// begin has nothing added to the header any more, and returns it.
+func (t *transport) begin() metadata.MD {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent = true
+	return t.header
+}
+
+// end has nothing added any more, and returns all.
+func (t *transport) end() (header, trailer metadata.MD) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	return t.header, t.trailer
+}
+
 // close has nothing added any more.
 func (t *transport) close() {
 	t.mu.Lock()

@@ -18,6 +18,7 @@ var errGone = errors.New("callwire: the client has closed the connection")
 type watcher struct {
 	conn   *serverConn
 	cancel context.CancelCauseFunc
+	pinged func() bool // nil: the client may not ask
 	timer  *time.Timer
 
 	mu    sync.Mutex
@@ -26,8 +27,10 @@ type watcher struct {
 	gone  bool
 }
 
-func watch(c *serverConn, cancel context.CancelCauseFunc) *watcher {
-	w := &watcher{conn: c, cancel: cancel}
+// watch begins with a call. pinged answers a client that asks whether the server is there,
+// and reports whether it may.
+func watch(c *serverConn, cancel context.CancelCauseFunc, pinged func() bool) *watcher {
+	w := &watcher{conn: c, cancel: cancel, pinged: pinged}
 	w.mu.Lock() // the timer may fire before it is kept
 	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(unwatched, w.run) //nolint:forbidigo // as the deadlines of connections
@@ -40,7 +43,10 @@ func (w *watcher) run() {
 	}
 	defer close(w.ended)
 	for {
-		_, err := w.conn.r.Peek(1)
+		err := w.next()
+		if err == nil { // it asked, and was answered
+			continue
+		}
 		w.mu.Lock()
 		over, timedOut := w.over, errors.Is(err, os.ErrDeadlineExceeded)
 		if timedOut && !over { // somebody drains
@@ -55,6 +61,21 @@ func (w *watcher) run() {
 			return
 		}
 	}
+}
+
+// next returns what ends the waiting for the client, or nil when it asked.
+func (w *watcher) next() error {
+	b, err := w.conn.r.Peek(prefixBytes)
+	switch {
+	case err != nil && len(b) > 0 && b[0] != kindPing:
+		return errGone
+	case err != nil:
+		return err
+	case w.pinged == nil || string(b) != ping || !w.pinged():
+		return errGone
+	}
+	_, _ = w.conn.r.Discard(prefixBytes) // it was peeked at
+	return nil
 }
 
 func (w *watcher) begin() bool {

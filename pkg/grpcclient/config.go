@@ -34,8 +34,10 @@ type Config struct {
 	MaxConnectBackoff time.Duration `yaml:"max_connect_backoff"`
 	// DirectConnections bounds the connections to one address for unary calls that go
 	// past HTTP/2, one at a time on each, where the backend takes them; further calls go
-	// in the ordinary way, and with 0 all do.
+	// in the ordinary way, and with 0 all do. DirectStreams is the same for streams of
+	// answers.
 	DirectConnections int `yaml:"direct_connections"`
+	DirectStreams     int `yaml:"direct_streams"`
 	// HealthCheck leaves out addresses whose health service says not serving.
 	HealthCheck bool    `yaml:"health_check"`
 	Retry       Retry   `yaml:"retry"`
@@ -95,7 +97,7 @@ func DefaultConfig() Config {
 		MaxRecvBytes: 16 * config.MiB, MaxSendBytes: 16 * config.MiB,
 		KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
 		ConnectTimeout: 3 * time.Second, MaxConnectBackoff: 2 * time.Second,
-		DirectConnections: 32,
+		DirectConnections: 32, DirectStreams: 128,
 		Retry: Retry{
 			MaxAttempts: 3, BaseBackoff: 20 * time.Millisecond, MaxBackoff: 500 * time.Millisecond,
 			BudgetTokens: 100, BudgetRatio: 0.2,
@@ -126,6 +128,7 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	positive("connect_timeout", c.ConnectTimeout)
 	positive("max_connect_backoff", c.MaxConnectBackoff)
 	p.Check(c.DirectConnections >= 0 && c.DirectConnections <= 1000, prefix+".direct_connections", "must be from 0 to 1000, got %d", c.DirectConnections)
+	p.Check(c.DirectStreams >= 0 && c.DirectStreams <= 10000, prefix+".direct_streams", "must be from 0 to 10000, got %d", c.DirectStreams)
 
 	r := c.Retry
 	p.Check(r.MaxAttempts >= 1 && r.MaxAttempts <= 5, prefix+".retry.max_attempts", "must be from 1 to 5, got %d", r.MaxAttempts)

@@ -121,8 +121,12 @@ func Dial(target string, cfg Config, tel *telemetry.Telemetry, opts ...Option) (
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 	}
-	if len(o.direct) > 0 && cfg.DirectConnections > 0 { // innermost
-		dial = append(dial, grpc.WithChainUnaryInterceptor(newDirect(cfg, o).unary))
+	if len(o.direct) > 0 { // innermost
+		d, err := newDirect(cfg, o, tel)
+		if err != nil {
+			return nil, err
+		}
+		dial = append(dial, grpc.WithChainUnaryInterceptor(d.unary), grpc.WithChainStreamInterceptor(d.stream))
 	}
 	if len(o.resolvers) > 0 {
 		dial = append(dial, grpc.WithResolvers(o.resolvers...))

@@ -30,6 +30,7 @@ type taker struct {
 	direct, ordinary atomic.Int64
 	open             atomic.Int64 // connections
 	fail             atomic.Bool
+	stream           func(grpc.ServerStreamingServer[testpb.StreamingOutputCallResponse]) error
 }
 
 func (s *taker) UnaryCall(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
@@ -76,14 +77,18 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-func takes(t *testing.T) *taker {
+func takes(t *testing.T, change ...func(*grpcserver.Config)) *taker {
 	t.Helper()
 	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &taker{addr: lis.Addr().String()}
-	server, err := grpcserver.New(grpcserver.DefaultConfig(s.addr), telemetry.Discard(), nil,
+	cfg := grpcserver.DefaultConfig(s.addr)
+	for _, c := range change {
+		c(&cfg)
+	}
+	server, err := grpcserver.New(cfg, telemetry.Discard(), nil,
 		func(r grpc.ServiceRegistrar) { testpb.RegisterTestServiceServer(r, s) },
 		grpcserver.WithListener(counting{lis, &s.open}), grpcserver.WithDirect())
 	if err != nil {
@@ -100,13 +105,18 @@ func takes(t *testing.T) *taker {
 
 func dialTakers(t *testing.T, cfg grpcclient.Config, takers ...*taker) (testpb.TestServiceClient, *grpc.ClientConn) {
 	t.Helper()
+	return dialWith(t, telemetry.Discard(), cfg, takers...)
+}
+
+func dialWith(t *testing.T, tel *telemetry.Telemetry, cfg grpcclient.Config, takers ...*taker) (testpb.TestServiceClient, *grpc.ClientConn) {
+	t.Helper()
 	r := manual.NewBuilderWithScheme("test")
 	var addrs []resolver.Address
 	for _, s := range takers {
 		addrs = append(addrs, resolver.Address{Addr: s.addr})
 	}
 	r.InitialState(resolver.State{Addresses: addrs})
-	conn, err := grpcclient.Dial("test:///x", cfg, telemetry.Discard(), grpcclient.WithResolvers(r), grpcclient.WithDirect(unaryMethod))
+	conn, err := grpcclient.Dial("test:///x", cfg, tel, grpcclient.WithResolvers(r), grpcclient.WithDirect(unaryMethod, streamMethod))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,6 +120,10 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	}, nil
 }
 
+// pass gives back the turn that choose took, for a call that did not use it: the ordinary
+// call in its place takes one of its own, and every second address would get all of them.
+func (p *picker) pass() { p.next.Add(^uint32(0)) }
+
 // choose takes the next address in turn that is not ejected. When all are, it
 // takes the next one in turn: a poor chance is better than none.
 func (p *picker) choose() endpoint {

@@ -136,10 +136,12 @@ const (
 	connWindow   = 1 << 20
 )
 
-// direct is the bounds of calls on connections of package callwire.
-func (c Config) direct(chain Chain) callwire.ServerOptions {
+// direct is the bounds of calls on connections of package callwire, which leave half of all
+// connections to others.
+func (c Config) direct(chain Chain, slow func(ctx context.Context, side string)) callwire.ServerOptions {
 	return callwire.ServerOptions{
-		Unary: chain.Unary(), MaxRecvBytes: c.MaxRecvBytes.Int(), MaxSendBytes: c.MaxSendBytes.Int(),
+		Unary: chain.Unary(), Stream: c.guardStream(chain.Stream(), slow), Guard: c.guard,
+		MaxConnections: c.MaxConnections / 2, MinPing: c.MinClientPing, MaxRecvBytes: c.MaxRecvBytes.Int(), MaxSendBytes: c.MaxSendBytes.Int(),
 		MaxHeadBytes: c.MaxHeaderBytes.Int(), Idle: c.MaxConnectionIdle, Age: c.MaxConnectionAge,
 		Receive: c.ReceiveTimeout, Send: c.SendTimeout,
 	}

@@ -37,11 +37,15 @@ var (
 
 // guarded gives every call its guard, which waits for the request.
 func (c Config) guarded(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	return c.guard(ctx), nil
+}
+
+func (c Config) guard(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx) // freed with gRPC's context, at the end of the call
 	g := &guard{end: cancel}
 	g.cause.Store(errNoRequest)
 	g.timer = time.AfterFunc(c.ReceiveTimeout, g.fire) //nolint:forbidigo // gRPC's deadlines are on the machine's clock
-	return context.WithValue(ctx, guardKey{}, g), nil
+	return context.WithValue(ctx, guardKey{}, g)
 }
 
 func (g *guard) fire() { g.end(g.cause.Load()) }

@@ -55,8 +55,8 @@ type options struct {
 	direct    bool
 }
 
-// WithDirect takes unary calls on connections of package callwire as well, through the
-// same port, credentials and chain.
+// WithDirect takes calls with one request on connections of package callwire as well,
+// through the same port, credentials and chain.
 func WithDirect() Option { return func(o *options) { o.direct = true } }
 
 // WithListener serves on lis instead of listening on the configured address.
@@ -110,7 +110,7 @@ func New(cfg Config, tel *telemetry.Telemetry, chain Chain, register func(grpc.S
 	}
 	var direct *callwire.Server
 	if o.direct {
-		direct = callwire.NewServer(cfg.direct(chain))
+		direct = callwire.NewServer(cfg.direct(chain, o.slow))
 		if o.creds == nil {
 			o.creds = insecure.NewCredentials()
 		}
@@ -180,7 +180,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lis == nil {
-		var lc net.ListenConfig
+		lc := s.cfg.listenConfig()
 		lis, err := lc.Listen(ctx, "tcp", s.cfg.Addr)
 		if err != nil {
 			return fmt.Errorf("grpc port: %w", err)

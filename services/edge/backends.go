@@ -45,6 +45,7 @@ func (s *Service) dial() error {
 			opts = append(opts, withVerdicts(), grpcclient.WithDirect(
 				inferencev1.InferenceService_Invoke_FullMethodName, inferencev1.InferenceService_Embed_FullMethodName,
 				inferencev1.InferenceService_Rerank_FullMethodName,
+				inferencev1.InferenceService_InvokeStream_FullMethodName, inferencev1.InferenceService_InferTensorsStream_FullMethodName,
 			))
 		}
 		if b.given != nil {

@@ -115,6 +115,7 @@ func (s *Service) dialWorker(in discovery.Instance) (grpc.ClientConnInterface, f
 	conn, err := grpcclient.Dial(in.Addr, cfg, s.opts.telemetry, append(slices.Clip(s.workers), grpcclient.WithDirect(
 		workerv1.WorkerService_Invoke_FullMethodName, workerv1.WorkerService_Embed_FullMethodName,
 		workerv1.WorkerService_Rerank_FullMethodName, workerv1.WorkerService_Tokenize_FullMethodName,
+		workerv1.WorkerService_InvokeStream_FullMethodName, workerv1.WorkerService_InferTensorsStream_FullMethodName,
 	))...)
 	if err != nil {
 		return nil, nil, err

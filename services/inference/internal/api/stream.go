@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/callwire"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -158,6 +159,7 @@ func (r *relay) open(ctx context.Context) error {
 	}
 	by := r.job.servedBy(r.run)
 	by.Continuations = r.answer.continuations
+	callwire.More(ctx) // what it is about
 	return r.send(&inferencev1.InvokeStreamResponse{
 		Event: &inferencev1.InvokeStreamResponse_ServedBy{ServedBy: by}, Usage: r.answer.usage,
 	})
@@ -222,6 +224,7 @@ func (r *relay) passFinish(ctx context.Context, f *workerv1.Finish) error {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
+	callwire.More(ctx) // the status
 	return r.send(&inferencev1.InvokeStreamResponse{
 		Event: &inferencev1.InvokeStreamResponse_Finish{Finish: &inferencev1.Finish{Usage: f.GetUsage()}}, Usage: f.GetUsage(),
 	})

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/callwire"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/worker/internal/engine"
@@ -28,6 +29,7 @@ func (a *Agent) InvokeStream(req *workerv1.InvokeRequest, stream grpc.ServerStre
 	if err != nil {
 		return err
 	}
+	callwire.More(stream.Context()) // the status
 	return stream.Send(&workerv1.InvokeStreamResponse{
 		Event: &workerv1.InvokeStreamResponse_Finish{Finish: &workerv1.Finish{Usage: usage}}, Usage: usage,
 	})
@@ -118,6 +120,7 @@ func (s *sink) Chunk(data []byte) error {
 		w := s.work
 		w.model.series.firstChunk(s.stream.Context(), w.agent.parts.Clock.Now().Sub(w.begun))
 		if s.accepted {
+			callwire.More(s.stream.Context()) // the chunk
 			if err := s.Accepted(); err != nil {
 				return err
 			}
