@@ -85,12 +85,13 @@ func (b *body) leave() bool {
 func (b *body) discard() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.rest > maxUnread {
-		return false
+	if b.rest == 0 || b.rest > maxUnread {
+		return b.rest == 0
 	}
-	var waste [512]byte
+	waste := b.conn.srv.pool.get()
+	defer b.conn.srv.pool.put(waste)
 	for b.rest > 0 {
-		if _, err := b.read(waste[:]); err != nil && b.rest > 0 {
+		if _, err := b.read(waste.b[:cap(waste.b)]); err != nil && b.rest > 0 {
 			return false
 		}
 	}

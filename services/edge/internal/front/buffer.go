@@ -2,6 +2,8 @@ package front
 
 import (
 	"bufio"
+	"bytes"
+	"net/http"
 	"sync"
 )
 
@@ -93,17 +95,26 @@ func (in *input) drop(p *pool) {
 	}
 }
 
-// readers keeps what reads heads.
-type readers struct{ p sync.Pool }
+// heads keeps what reads heads.
+type heads struct{ p sync.Pool }
 
-func (r *readers) get() *bufio.Reader {
-	if b, ok := r.p.Get().(*bufio.Reader); ok {
-		return b
-	}
-	return bufio.NewReaderSize(nil, bufferSize)
+// headReader reads one head at a time.
+type headReader struct {
+	from bytes.Reader
+	buf  *bufio.Reader
 }
 
-func (r *readers) put(b *bufio.Reader) {
-	b.Reset(nil)
-	r.p.Put(b)
+// read makes a request of b, which is a whole head.
+func (h *heads) read(b []byte) (*http.Request, error) {
+	r, ok := h.p.Get().(*headReader)
+	if !ok {
+		r = &headReader{buf: bufio.NewReaderSize(nil, bufferSize)}
+	}
+	r.from.Reset(b)
+	r.buf.Reset(&r.from)
+	req, err := http.ReadRequest(r.buf)
+	r.from.Reset(nil)
+	r.buf.Reset(nil)
+	h.p.Put(r)
+	return req, err //nolint:wrapcheck // nobody reads it
 }

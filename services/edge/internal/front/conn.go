@@ -1,7 +1,6 @@
 package front
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -174,6 +173,9 @@ func (c *conn) next(first bool) (head, bool) {
 	for begun := first; ; {
 		there := len(c.in.bytes())
 		h, v := look(c.in.bytes())
+		if !first && there < noBeginning {
+			v = part
+		}
 		switch {
 		case v == plain:
 			return h, c.srv.keepsAlive()
@@ -188,7 +190,7 @@ func (c *conn) next(first bool) (head, bool) {
 			begun = true
 		}
 		if err := c.fill(); err != nil {
-			if errors.Is(err, io.EOF) && (there >= noBeginning || first && there > 0) {
+			if errors.Is(err, io.EOF) && there > 0 && (first || there >= noBeginning) {
 				c.handOver() // to be told what is wrong
 			}
 			return head{}, false
@@ -239,12 +241,9 @@ func (c *conn) readNow(fd uintptr) (done bool) {
 
 // request makes the request whose head is in the buffer.
 func (c *conn) request(h head) (*http.Request, error) {
-	r := c.srv.readers.get()
-	r.Reset(bytes.NewReader(c.in.bytes()[:h.size]))
-	req, err := http.ReadRequest(r)
-	c.srv.readers.put(r)
+	req, err := c.srv.heads.read(c.in.bytes()[:h.size])
 	if err != nil {
-		return nil, err //nolint:wrapcheck // nobody reads it
+		return nil, err
 	}
 	c.in.use(h.size, &c.srv.pool)
 	ctx, cancel := context.WithCancel(c.ctx)

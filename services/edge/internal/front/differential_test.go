@@ -277,7 +277,7 @@ func requests() []string {
 		"Host: y\r\n", "host: x\r\n", "X: a\r\n b\r\n", "X: a\r\n\tb\r\n", ": x\r\n", "X\r\n", "X\x00: a\r\n", "X: a\x00b\r\n", "X: a\x01b\r\n", "X: \xe9\r\n", "\xe9: x\r\n", "X: a\rb\r\n",
 		"X: a\nY: b\r\n", "X:\r\n", "X:a\r\n", "X: \t a \t\r\n", "X: a:b\r\n", "X-a: 1\r\nx-A: 2\r\nX-A: 3\r\n", "Connection: close\r\n", "Connection: Keep-Alive\r\n",
 		"Connection: close, x\r\n", "Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n", "Upgrade: websocket\r\n", "Expect: 100-continue\r\n", "Expect: more\r\n", "Pragma: no-cache\r\n",
-		"TE: trailers\r\n", "Trailer: X\r\n", "Cookie: a=b\r\nCookie: c=d\r\n", "X: " + strings.Repeat("y", 5000) + "\r\n", "X: " + strings.Repeat("y", 60000) + "\r\n", strings.Repeat("X: y\r\n", 500),
+		"TE: trailers\r\n", "Trailer: X\r\n", "Cookie: a=b\r\nCookie: c=d\r\n", "X: " + strings.Repeat("y", 5000) + "\r\n", strings.Repeat("X: y\r\n", 500),
 	} {
 		out = append(out, "POST / HTTP/1.1\r\n"+host+fields+"\r\nabc"+next, "POST / HTTP/1.1\r\n"+fields+host+"\r\nabc"+next, "GET / HTTP/1.1\r\n"+host+fields+"\r\n"+next)
 	}
@@ -287,6 +287,7 @@ func requests() []string {
 	return append(out,
 		"POST / HTTP/1.1\r\n"+host+"Content-Length: 300000\r\n\r\n"+strings.Repeat("z", 300000)+next,
 		"POST / HTTP/1.1\r\n"+host+"Content-Length: 30\r\n\r\nabc",
+		"GET / HTTP/1.1\r\nX: "+strings.Repeat("y", 60000)+"\r\n\r\n"+next,
 		"GET / HTTP/1.1\r\n"+host, "GET / HTTP/1.1\r\n"+host+"X", "GET / HTTP/1.1\r\n"+host+"\r", strings.Repeat("x", 5000), strings.Repeat("x", 5000)+"\r\n"+next,
 	)
 }

@@ -32,7 +32,7 @@ type Server struct {
 	tls   *tls.Config // nil: in the clear
 
 	pool    pool
-	readers readers
+	heads   heads
 	exclude excluded
 
 	handed  *handedOver

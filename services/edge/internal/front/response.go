@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,8 @@ type response struct {
 
 var errOver = errors.New("front: the handler has returned")
 
-// Header returns the header, which counts until the status is written.
+// Header returns the header, which counts until the status is written. It is empty
+// once that has left.
 func (w *response) Header() http.Header {
 	if w.handlers == nil {
 		w.handlers = make(http.Header)
@@ -211,13 +213,8 @@ func (w *response) chunkSize(n int) []byte {
 
 // send writes the parts.
 func (w *response) send(parts ...[]byte) error {
-	var all net.Buffers
-	for _, part := range parts {
-		if len(part) > 0 {
-			all = append(all, part)
-		}
-	}
-	var err error
+	parts = slices.DeleteFunc(parts, func(part []byte) bool { return len(part) == 0 })
+	all, err := net.Buffers(parts), error(nil)
 	switch {
 	case len(all) == 0:
 	case len(all) == 1:
@@ -238,7 +235,7 @@ func (w *response) send(parts ...[]byte) error {
 func (w *response) sent(err error) error {
 	if w.head != nil {
 		w.conn.srv.pool.put(w.head)
-		w.head = nil
+		w.head, w.handlers = nil, nil // it may take long until the answer ends
 	}
 	if w.waiting != nil {
 		w.conn.srv.pool.put(w.waiting)
