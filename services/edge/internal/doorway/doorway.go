@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
@@ -219,19 +220,35 @@ type counted struct {
 	net.Conn
 	addr  netip.Addr
 	leave func()
+	told  atomic.Pointer[func()]
 }
 
 // Close closes the connection.
 func (c *counted) Close() error {
 	c.leave()
-	return c.Conn.Close()
+	err := c.Conn.Close()
+	if f := c.told.Load(); f != nil {
+		(*f)()
+	}
+	return err
 }
+
+// OnClose has f called when the connection is closed here, since that of a network that
+// is banned is closed by others than who serves it. It may be called more than once,
+// and must not wait.
+func (c *counted) OnClose(f func()) { c.told.Store(&f) }
+
+// NetConn returns the connection that is counted, which is read and written as it is.
+func (c *counted) NetConn() net.Conn { return c.Conn }
 
 // forwarded is a connection whose client is another than its peer.
 type forwarded struct {
 	net.Conn
 	from net.Addr
 }
+
+// NetConn returns the proxy's connection, of which nothing but the header was read.
+func (c *forwarded) NetConn() net.Conn { return c.Conn }
 
 // RemoteAddr is the client's.
 func (c *forwarded) RemoteAddr() net.Addr { return c.from }

@@ -10,21 +10,20 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/services/edge/internal/front"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
 
 // Server is the HTTP port.
 type Server struct {
-	cfg    Config
-	log    *slog.Logger
-	wrap   func(net.Listener) net.Listener
-	server *http.Server
-	lis    net.Listener
-	bound  atomic.Pointer[net.Addr]
+	cfg   Config
+	log   *slog.Logger
+	wrap  func(net.Listener) net.Listener
+	front *front.Server
+	lis   net.Listener
+	bound atomic.Pointer[net.Addr]
 }
 
 // maxStreams is how many requests one connection of HTTP/2 may have in hand.
@@ -40,7 +39,7 @@ const maxStreams = 128
 func NewServer(cfg Config, h http.Handler, secured *webtls.Port, wrap func(net.Listener) net.Listener, log *slog.Logger) *Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	s := &Server{cfg: cfg, wrap: wrap, log: log, server: &http.Server{
+	server := &http.Server{
 		Handler:   h,
 		Protocols: protocols,
 		// A connection that takes nothing at all is closed, whatever its streams are
@@ -52,19 +51,24 @@ func NewServer(cfg Config, h http.Handler, secured *webtls.Port, wrap func(net.L
 		IdleTimeout:    cfg.IdleTimeout,
 		MaxHeaderBytes: cfg.MaxHeaderBytes.Int(),
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' mistakes, mostly
-	}}
+	}
 	if secured == nil {
 		protocols.SetUnencryptedHTTP2(true)
-		return s
+	} else {
+		protocols.SetHTTP2(true)
+		secure(server, secured)
 	}
-	protocols.SetHTTP2(true)
-	s.server.TLSConfig = secured.Config("h2", "http/1.1")
-	s.server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
+	return &Server{cfg: cfg, wrap: wrap, log: log, front: front.New(server, cfg.MaxConnections)}
+}
+
+// secure has the server speak TLS.
+func secure(server *http.Server, secured *webtls.Port) {
+	server.TLSConfig = secured.Config("h2", "http/1.1")
+	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
 		// It has seen what it came for; otherwise it would be let in without the
 		// certificate that others must show.
 		webtls.ProtocolACME: func(_ *http.Server, conn *tls.Conn, _ http.Handler) { _ = conn.Close() },
 	}
-	return s
 }
 
 // Addr returns the address listened on, or nil before the start.
@@ -79,7 +83,7 @@ func (s *Server) Addr() net.Addr {
 // closes their connections on stop.
 func (s *Server) Component() lifecycle.Component {
 	return lifecycle.Component{
-		Name: "http server", Start: s.listen, Run: s.serve, Drain: s.server.Shutdown, Stop: s.stop,
+		Name: "http server", Start: s.listen, Run: s.serve, Drain: s.front.Shutdown, Stop: s.stop,
 	}
 }
 
@@ -94,24 +98,20 @@ func (s *Server) listen(ctx context.Context) error {
 	if s.wrap != nil {
 		lis = s.wrap(lis)
 	}
-	s.lis = netutil.LimitListener(lis, s.cfg.MaxConnections)
+	s.lis = lis
 	s.log.InfoContext(ctx, "http port open", slog.String(metrics.KeyAddress, addr.String()))
 	return nil
 }
 
 func (s *Server) serve(context.Context) error {
-	serve := s.server.Serve
-	if s.server.TLSConfig != nil {
-		serve = func(lis net.Listener) error { return s.server.ServeTLS(lis, "", "") }
-	}
-	if err := serve(s.lis); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.front.Serve(s.lis); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("http port: %w", err)
 	}
 	return nil
 }
 
 func (s *Server) stop(context.Context) error {
-	err := s.server.Close()
+	err := s.front.Close()
 	if s.lis != nil {
 		// Close does not know of a port that was opened and never served.
 		if cerr := s.lis.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) {

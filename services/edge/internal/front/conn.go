@@ -1,0 +1,332 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// conn is a connection. Its goroutine is the only one that reads heads and answers;
+// the handler's may read the body beside it.
+type conn struct {
+	srv     *Server
+	token   uint64
+	slot    net.Conn        // what was accepted
+	rwc     net.Conn        // to be read, written and closed
+	plain   net.Conn        // what the kernel knows; writes to it are those to rwc unless that is TLS
+	raw     syscall.RawConn // of plain
+	secured *tls.Conn       // nil: in the clear
+	state   *tls.ConnectionState
+	ctx     context.Context //nolint:containedctx // what its requests have in common
+	remote  string
+	over    bool // net/http has it now
+	linger  bool // the client may be sending what nobody reads
+
+	in    input
+	tried struct { // what try has read
+		n   int
+		err error
+	}
+	try func(fd uintptr) bool // a value kept, so that waiting allocates nothing
+
+	mu     sync.Mutex
+	busy   bool // there is something of a request
+	left   bool // the client has closed its side
+	whole  bool // the body of the request in hand was read
+	cancel context.CancelFunc
+}
+
+// newConn returns the connection on rwc, or nil when it cannot be served here: what
+// was accepted must be found by NetConn, and be the kernel's. Who closes connections
+// from outside tells so by OnClose.
+func (s *Server) newConn(rwc net.Conn) *conn {
+	if s.watch == nil {
+		return nil
+	}
+	c := &conn{srv: s, slot: rwc, rwc: rwc, remote: rwc.RemoteAddr().String()}
+	plain := rwc
+	for {
+		if closed, ok := plain.(interface{ OnClose(f func()) }); ok {
+			closed.OnClose(c.release)
+		}
+		outer, ok := plain.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		plain = outer.NetConn()
+	}
+	sys, ok := plain.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sys.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	c.plain, c.raw = plain, raw
+	c.try = c.readNow
+	c.ctx = context.WithValue(s.ctx, http.LocalAddrContextKey, rwc.LocalAddr())
+	if s.tls != nil {
+		c.secured = tls.Server(rwc, s.tls)
+		c.rwc = c.secured
+	}
+	return c
+}
+
+// serve answers the requests of the connection, one after the other.
+func (c *conn) serve() {
+	defer c.end()
+	if c.srv.watch.add(c.raw, c.token) != nil || c.secured != nil && !c.handshake() {
+		return
+	}
+	for first := true; ; first = false {
+		h, ok := c.next(first)
+		if !ok {
+			return
+		}
+		req, err := c.request(h)
+		if err != nil {
+			c.handOver() // it says what is wrong in its own words
+			return
+		}
+		if !c.answer(req) || !c.srv.keepsAlive() {
+			return
+		}
+	}
+}
+
+// end closes the connection unless it was handed over, and says so when a handler
+// panicked: the client sees that its answer is cut.
+func (c *conn) end() {
+	if v := recover(); v != nil && v != http.ErrAbortHandler { //nolint:errorlint // as it was thrown
+		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, v, debug.Stack())
+	}
+	c.release()
+	c.in.drop(&c.srv.pool)
+	if !c.over {
+		if c.linger {
+			c.closeWrite()
+		}
+		_ = c.rwc.Close()
+	}
+	c.srv.forget(c)
+}
+
+// lingerTime is how long a client has to read its answer, of which a connection that
+// is closed with unread bytes would take the end with it.
+const lingerTime = 500 * time.Millisecond
+
+func (c *conn) closeWrite() {
+	if half, ok := c.rwc.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	} else if half, ok := c.plain.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	time.Sleep(lingerTime) //nolint:forbidigo // the network's time
+}
+
+// handshake begins TLS; false: the connection is over, or is net/http's, as that of
+// every protocol but HTTP/1.1 is.
+func (c *conn) handshake() bool {
+	if d := c.srv.headerTimeout(); d > 0 {
+		_ = c.rwc.SetDeadline(time.Now().Add(d)) //nolint:forbidigo // the network's deadlines are on the machine's clock
+	}
+	if err := c.secured.HandshakeContext(c.ctx); err != nil {
+		if e, ok := errors.AsType[tls.RecordHeaderError](err); ok && e.Conn != nil {
+			if h := string(e.RecordHeader[:]); h == "GET /" || h == "HEAD " || h == "POST " || h == "PUT /" || h == "OPTIO" {
+				_, _ = io.WriteString(e.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+			}
+		}
+		c.srv.logf("http: TLS handshake error from %s: %v", c.remote, err)
+		return false
+	}
+	_ = c.rwc.SetDeadline(time.Time{})
+	state := c.secured.ConnectionState()
+	if p := state.NegotiatedProtocol; p != "" && p != "http/1.1" {
+		c.handOver()
+		return false
+	}
+	c.state = &state
+	return true
+}
+
+// noBeginning is how many bytes after a request net/http takes for the beginning of
+// another.
+const noBeginning = 4
+
+// next waits for a request and reads its head; false: none is to be served here.
+func (c *conn) next(first bool) (head, bool) {
+	c.setBusy(len(c.in.bytes()) > 0)
+	if !c.srv.keepsAlive() {
+		return head{}, false
+	}
+	if first {
+		c.expect(c.srv.headerTimeout())
+	}
+	for begun := first; ; {
+		there := len(c.in.bytes())
+		h, v := look(c.in.bytes())
+		if !first && there < noBeginning {
+			v = part
+		}
+		switch {
+		case v == plain:
+			return h, c.srv.keepsAlive()
+		case v == odd || there == bufferSize:
+			c.handOver()
+			return head{}, false
+		case begun:
+		case there == 0:
+			c.expect(c.srv.idleTimeout())
+		default:
+			c.expect(c.srv.headerTimeout())
+			begun = true
+		}
+		if err := c.fill(); err != nil {
+			if errors.Is(err, io.EOF) && there > 0 && (first || there >= noBeginning) {
+				c.handOver() // to be told what is wrong
+			}
+			return head{}, false
+		}
+		c.setBusy(true)
+	}
+}
+
+// expect bounds the wait for the next bytes; 0 does not.
+func (c *conn) expect(wait time.Duration) {
+	var t time.Time
+	if wait > 0 {
+		t = time.Now().Add(wait) //nolint:forbidigo // the network's deadlines are on the machine's clock
+	}
+	_ = c.rwc.SetReadDeadline(t)
+}
+
+// fill reads what has come, once there is something. In the clear no buffer is held
+// while it waits.
+func (c *conn) fill() error {
+	if c.secured != nil {
+		n, err := c.secured.Read(c.in.room(&c.srv.pool))
+		c.in.add(n, &c.srv.pool)
+		if n > 0 {
+			return nil
+		}
+		return err
+	}
+	if err := c.raw.Read(c.try); err != nil {
+		return err
+	}
+	switch {
+	case c.tried.err != nil:
+		return c.tried.err
+	case c.tried.n == 0:
+		return io.EOF
+	default:
+		return nil
+	}
+}
+
+// readNow reads what is there into the buffer; false: nothing is.
+func (c *conn) readNow(fd uintptr) (done bool) {
+	c.tried.n, c.tried.err, done = readNow(fd, c.in.room(&c.srv.pool))
+	c.in.add(c.tried.n, &c.srv.pool)
+	return done
+}
+
+// request makes the request whose head is in the buffer.
+func (c *conn) request(h head) (*http.Request, error) {
+	req, err := c.srv.heads.read(c.in.bytes()[:h.size])
+	if err != nil {
+		return nil, err
+	}
+	c.in.use(h.size, &c.srv.pool)
+	ctx, cancel := context.WithCancel(c.ctx)
+	req = req.WithContext(ctx)
+	req.RemoteAddr, req.TLS = c.remote, c.state
+	req.Body = http.NoBody
+	if h.length > 0 {
+		req.Body = &body{conn: c, rest: h.length}
+	}
+	c.begin(cancel, h.length == 0)
+	return req, nil
+}
+
+// begin begins a request, which cancel ends.
+func (c *conn) begin(cancel context.CancelFunc, whole bool) {
+	c.mu.Lock()
+	c.cancel, c.whole = cancel, whole
+	c.mu.Unlock()
+	c.judge(false, false)
+}
+
+// bodyRead says that the body was read to its end. From now on a client that leaves
+// ends the request, and one that has left does, too.
+func (c *conn) bodyRead() { c.judge(false, true) }
+
+// peerLeft is called when the client has closed its side. While the body is not read to
+// its end, who reads it finds that out: what was sent before counts.
+func (c *conn) peerLeft() { c.judge(true, false) }
+
+// judge ends the request in hand when its client has left and all of it was read.
+func (c *conn) judge(left, whole bool) {
+	c.mu.Lock()
+	c.left, c.whole = c.left || left, c.whole || whole
+	cancel := c.cancel
+	ends := c.left && c.whole && cancel != nil
+	c.mu.Unlock()
+	if ends {
+		cancel()
+	}
+}
+
+// release ends the context of the request in hand.
+func (c *conn) release() {
+	c.mu.Lock()
+	cancel := c.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+func (c *conn) setBusy(busy bool) {
+	c.mu.Lock()
+	c.busy = busy
+	if !busy {
+		c.cancel = nil
+	}
+	c.mu.Unlock()
+}
+
+// closeIdle closes the connection unless there is a request on it.
+func (c *conn) closeIdle() {
+	c.mu.Lock()
+	busy := c.busy
+	c.mu.Unlock()
+	if !busy {
+		_ = c.rwc.Close()
+	}
+}
+
+// answer has the handler answer; false: the connection is not to be used any more.
+func (c *conn) answer(req *http.Request) bool {
+	w := &response{conn: c, req: req, handlers: make(http.Header), length: -1}
+	w.body, _ = req.Body.(*body)
+	w.wantsClose = req.Close
+	c.srv.http.Handler.ServeHTTP(w, req)
+	c.release()
+	keep := w.finish()
+	if req.MultipartForm != nil {
+		_ = req.MultipartForm.RemoveAll()
+	}
+	if w.deadline {
+		_ = c.rwc.SetWriteDeadline(time.Time{})
+	}
+	return keep
+}

@@ -1,0 +1,97 @@
+package front
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// The fields that say where an answer ends. What a handler says in them is heard, and
+// they are written when it is known what holds.
+const (
+	connection       = "Connection"
+	contentLength    = "Content-Length"
+	contentType      = "Content-Type"
+	transferEncoding = "Transfer-Encoding"
+)
+
+// facts are what a handler's header says about the frame of its answer.
+type facts struct {
+	connection string
+	typed      bool // there is a Content-Type, or there must be none
+	dated      bool
+	duplex     bool // the answer may begin before the body was read
+}
+
+// note notes them, and returns the length that the handler tells, or -1.
+func (f *facts) note(w *response) int64 {
+	h := w.handlers
+	f.connection = h.Get(connection)
+	_, f.typed = h[contentType]
+	f.typed = f.typed || h.Get("Content-Encoding") != ""
+	_, f.dated = h["Date"]
+	told := h.Get(contentLength)
+	if told == "" {
+		return -1
+	}
+	n, err := strconv.ParseInt(told, 10, 64)
+	if err != nil || n < 0 {
+		w.conn.srv.logf("http: invalid Content-Length of %q", told)
+		return -1
+	}
+	return n
+}
+
+// excluded are the fields that a handler's header is written without.
+type excluded struct{ ordinary, typeless map[string]bool }
+
+func newExcluded() excluded {
+	return excluded{
+		ordinary: map[string]bool{connection: true, contentLength: true, transferEncoding: true, "Trailer": true},
+		typeless: map[string]bool{connection: true, contentLength: true, transferEncoding: true, "Trailer": true, contentType: true},
+	}
+}
+
+// of returns those of an answer with the status.
+func (e *excluded) of(status int) map[string]bool {
+	if status == http.StatusNotModified {
+		return e.typeless
+	}
+	return e.ordinary
+}
+
+// frame ends the head of an answer: n bytes of its body are sent with it, of which
+// first are the first, and last says that these are all. Before, it reads what is left
+// of the request's body, which some clients send to its end before they read.
+func (w *response) frame(first []byte, n int, last bool) {
+	allowed, bare := bodyAllowed(w.status), w.req.Method == http.MethodHead
+	if last && allowed && w.length < 0 && (!bare || n > 0) {
+		w.length = int64(n)
+	}
+	w.close = w.close || w.wantsClose || w.facts.connection == "close" || !w.conn.srv.keepsAlive()
+	if w.body != nil && !w.close && !w.facts.duplex && !w.body.discard() {
+		w.close = true
+	}
+	b := w.head
+	if !w.facts.dated {
+		b.b = append(time.Now().UTC().AppendFormat(append(b.b, "Date: "...), http.TimeFormat), "\r\n"...) //nolint:forbidigo // clients compare it with theirs
+	}
+	switch {
+	case !allowed:
+	case w.length >= 0:
+		b.b = append(strconv.AppendInt(append(b.b, "Content-Length: "...), w.length, 10), "\r\n"...)
+	case !bare:
+		w.chunked = true
+		b.b = append(b.b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if allowed && !w.facts.typed && n > 0 {
+		b.b = append(append(append(b.b, "Content-Type: "...), http.DetectContentType(first)...), "\r\n"...)
+	}
+	switch told := w.facts.connection; {
+	case w.close && !hasToken(told, "close"):
+		b.b = append(b.b, "Connection: close\r\n"...)
+	case told != "":
+		_ = http.Header{connection: {told}}.Write(b)
+	}
+	b.b = append(b.b, "\r\n"...)
+}
