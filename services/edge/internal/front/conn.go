@@ -82,8 +82,12 @@ func (s *Server) newConn(rwc net.Conn) *conn {
 
 // serve answers the requests of the connection, one after the other.
 func (c *conn) serve() {
-	defer c.end()
-	if c.srv.watch.add(c.raw, c.token) != nil || c.secured != nil && !c.handshake() {
+	defer func() { c.end(recover()) }()
+	if c.srv.watch.add(c.raw, c.token) != nil {
+		c.handOver() // the system watches no more
+		return
+	}
+	if c.secured != nil && !c.handshake() {
 		return
 	}
 	for first := true; ; first = false {
@@ -104,9 +108,9 @@ func (c *conn) serve() {
 
 // end closes the connection unless it was handed over, and says so when a handler
 // panicked: the client sees that its answer is cut.
-func (c *conn) end() {
-	if v := recover(); v != nil && v != http.ErrAbortHandler { //nolint:errorlint // as it was thrown
-		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, v, debug.Stack())
+func (c *conn) end(panicked any) {
+	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // as it was thrown
+		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, panicked, debug.Stack())
 	}
 	c.release()
 	c.in.drop(&c.srv.pool)
@@ -234,10 +238,12 @@ func (c *conn) fill() error {
 
 // readNow reads what is there into the buffer; false: nothing is.
 func (c *conn) readNow(fd uintptr) (done bool) {
-	c.tried.n, c.tried.err, done = readNow(fd, c.in.room(&c.srv.pool))
+	c.tried.n, done, c.tried.err = readNow(fd, c.in.room(&c.srv.pool))
 	c.in.add(c.tried.n, &c.srv.pool)
 	return done
 }
+
+var errLength = errors.New("front: the body is not as long as was seen")
 
 // request makes the request whose head is in the buffer.
 func (c *conn) request(h head) (*http.Request, error) {
@@ -245,7 +251,13 @@ func (c *conn) request(h head) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	if req.ContentLength != h.length || len(req.TransferEncoding) > 0 {
+		return nil, errLength
+	}
 	c.in.use(h.size, &c.srv.pool)
+	if h.length > int64(len(c.in.bytes())) {
+		c.expect(0) // the head's time is not the body's
+	}
 	ctx, cancel := context.WithCancel(c.ctx)
 	req = req.WithContext(ctx)
 	req.RemoteAddr, req.TLS = c.remote, c.state
