@@ -82,8 +82,12 @@ func (s *Server) newConn(rwc net.Conn) *conn {
 
 // serve answers the requests of the connection, one after the other.
 func (c *conn) serve() {
-	defer c.end()
-	if c.srv.watch.add(c.raw, c.token) != nil || c.secured != nil && !c.handshake() {
+	defer func() { c.end(recover()) }()
+	if c.srv.watch.add(c.raw, c.token) != nil {
+		c.handOver() // the system watches no more
+		return
+	}
+	if c.secured != nil && !c.handshake() {
 		return
 	}
 	for first := true; ; first = false {
@@ -104,9 +108,9 @@ func (c *conn) serve() {
 
 // end closes the connection unless it was handed over, and says so when a handler
 // panicked: the client sees that its answer is cut.
-func (c *conn) end() {
-	if v := recover(); v != nil && v != http.ErrAbortHandler { //nolint:errorlint // as it was thrown
-		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, v, debug.Stack())
+func (c *conn) end(panicked any) {
+	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // as it was thrown
+		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, panicked, debug.Stack())
 	}
 	c.release()
 	c.in.drop(&c.srv.pool)
@@ -155,163 +159,6 @@ func (c *conn) handshake() bool {
 	}
 	c.state = &state
 	return true
-}
-
-// noBeginning is how many bytes after a request net/http takes for the beginning of
-// another.
-const noBeginning = 4
-
-// next waits for a request and reads its head; false: none is to be served here.
-func (c *conn) next(first bool) (head, bool) {
-	c.setBusy(len(c.in.bytes()) > 0)
-	if !c.srv.keepsAlive() {
-		return head{}, false
-	}
-	if first {
-		c.expect(c.srv.headerTimeout())
-	}
-	for begun := first; ; {
-		there := len(c.in.bytes())
-		h, v := look(c.in.bytes())
-		if !first && there < noBeginning {
-			v = part
-		}
-		switch {
-		case v == plain:
-			return h, c.srv.keepsAlive()
-		case v == odd || there == bufferSize:
-			c.handOver()
-			return head{}, false
-		case begun:
-		case there == 0:
-			c.expect(c.srv.idleTimeout())
-		default:
-			c.expect(c.srv.headerTimeout())
-			begun = true
-		}
-		if err := c.fill(); err != nil {
-			if errors.Is(err, io.EOF) && there > 0 && (first || there >= noBeginning) {
-				c.handOver() // to be told what is wrong
-			}
-			return head{}, false
-		}
-		c.setBusy(true)
-	}
-}
-
-// expect bounds the wait for the next bytes; 0 does not.
-func (c *conn) expect(wait time.Duration) {
-	var t time.Time
-	if wait > 0 {
-		t = time.Now().Add(wait) //nolint:forbidigo // the network's deadlines are on the machine's clock
-	}
-	_ = c.rwc.SetReadDeadline(t)
-}
-
-// fill reads what has come, once there is something. In the clear no buffer is held
-// while it waits.
-func (c *conn) fill() error {
-	if c.secured != nil {
-		n, err := c.secured.Read(c.in.room(&c.srv.pool))
-		c.in.add(n, &c.srv.pool)
-		if n > 0 {
-			return nil
-		}
-		return err
-	}
-	if err := c.raw.Read(c.try); err != nil {
-		return err
-	}
-	switch {
-	case c.tried.err != nil:
-		return c.tried.err
-	case c.tried.n == 0:
-		return io.EOF
-	default:
-		return nil
-	}
-}
-
-// readNow reads what is there into the buffer; false: nothing is.
-func (c *conn) readNow(fd uintptr) (done bool) {
-	c.tried.n, c.tried.err, done = readNow(fd, c.in.room(&c.srv.pool))
-	c.in.add(c.tried.n, &c.srv.pool)
-	return done
-}
-
-// request makes the request whose head is in the buffer.
-func (c *conn) request(h head) (*http.Request, error) {
-	req, err := c.srv.heads.read(c.in.bytes()[:h.size])
-	if err != nil {
-		return nil, err
-	}
-	c.in.use(h.size, &c.srv.pool)
-	ctx, cancel := context.WithCancel(c.ctx)
-	req = req.WithContext(ctx)
-	req.RemoteAddr, req.TLS = c.remote, c.state
-	req.Body = http.NoBody
-	if h.length > 0 {
-		req.Body = &body{conn: c, rest: h.length}
-	}
-	c.begin(cancel, h.length == 0)
-	return req, nil
-}
-
-// begin begins a request, which cancel ends.
-func (c *conn) begin(cancel context.CancelFunc, whole bool) {
-	c.mu.Lock()
-	c.cancel, c.whole = cancel, whole
-	c.mu.Unlock()
-	c.judge(false, false)
-}
-
-// bodyRead says that the body was read to its end. From now on a client that leaves
-// ends the request, and one that has left does, too.
-func (c *conn) bodyRead() { c.judge(false, true) }
-
-// peerLeft is called when the client has closed its side. While the body is not read to
-// its end, who reads it finds that out: what was sent before counts.
-func (c *conn) peerLeft() { c.judge(true, false) }
-
-// judge ends the request in hand when its client has left and all of it was read.
-func (c *conn) judge(left, whole bool) {
-	c.mu.Lock()
-	c.left, c.whole = c.left || left, c.whole || whole
-	cancel := c.cancel
-	ends := c.left && c.whole && cancel != nil
-	c.mu.Unlock()
-	if ends {
-		cancel()
-	}
-}
-
-// release ends the context of the request in hand.
-func (c *conn) release() {
-	c.mu.Lock()
-	cancel := c.cancel
-	c.mu.Unlock()
-	if cancel != nil {
-		cancel()
-	}
-}
-
-func (c *conn) setBusy(busy bool) {
-	c.mu.Lock()
-	c.busy = busy
-	if !busy {
-		c.cancel = nil
-	}
-	c.mu.Unlock()
-}
-
-// closeIdle closes the connection unless there is a request on it.
-func (c *conn) closeIdle() {
-	c.mu.Lock()
-	busy := c.busy
-	c.mu.Unlock()
-	if !busy {
-		_ = c.rwc.Close()
-	}
 }
 
 // answer has the handler answer; false: the connection is not to be used any more.

@@ -146,8 +146,9 @@ func respond(w http.ResponseWriter, r *http.Request, body []byte) {
 // exchange sends raw in the parts that cuts says, closes its side, and returns what
 // came back. Whole is false when the connection was reset, which takes away what had not
 // been read.
-func exchange(t testing.TB, addr string, raw []byte, cuts uint64) (got []byte, whole bool) {
-	c := dial(t, addr)
+func exchange(tb testing.TB, addr string, raw []byte, cuts uint64) (got []byte, whole bool) {
+	tb.Helper()
+	c := dial(tb, addr)
 	defer c.Close()
 	go func() {
 		for len(raw) > 0 && cuts > 0 {
@@ -200,26 +201,27 @@ type both struct {
 	std, own      *witness
 }
 
-func newBoth(t testing.TB) *both {
+func newBoth(tb testing.TB) *both {
+	tb.Helper()
 	b := &both{std: new(witness), own: new(witness)}
 	one := func(s *http.Server) { s.Protocols.SetUnencryptedHTTP2(false) } // its frames come in no order
-	b.addr = start(t, b.own, one).addr
-	lis, server := listen(t), newHTTP(b.std, io.Discard)
+	b.addr = start(tb, b.own, one).addr
+	lis, server := listen(tb), newHTTP(b.std, io.Discard)
 	one(server)
 	b.stdAddr = lis.Addr().String()
 	go func() { _ = server.Serve(lis) }()
-	t.Cleanup(func() { _ = server.Close() })
+	tb.Cleanup(func() { _ = server.Close() })
 	return b
 }
 
 // compare gives raw to both, and fails where they differ.
-func (b *both) compare(t testing.TB, raw []byte, cuts uint64) {
-	t.Helper()
-	want, stdWhole := exchange(t, b.stdAddr, bytes.Clone(raw), 0)
-	got, whole := exchange(t, b.addr, bytes.Clone(raw), cuts)
+func (b *both) compare(tb testing.TB, raw []byte, cuts uint64) {
+	tb.Helper()
+	want, stdWhole := exchange(tb, b.stdAddr, bytes.Clone(raw), 0)
+	got, whole := exchange(tb, b.addr, bytes.Clone(raw), cuts)
 	stdSeen, seen := b.std.take(), b.own.take()
 	if !slices.Equal(stdSeen, seen) {
-		t.Fatalf("%q\nnet/http saw %q\nfront saw %q", raw, stdSeen, seen)
+		tb.Fatalf("%q\nnet/http saw %q\nfront saw %q", raw, stdSeen, seen)
 	}
 	if !stdWhole || !whole {
 		return
@@ -232,7 +234,7 @@ func (b *both) compare(t testing.TB, raw []byte, cuts uint64) {
 	cut := strings.Contains(strings.Join(seen, ""), io.ErrUnexpectedEOF.Error())
 	wanted, given := answers(want, methods, cut), answers(got, methods, cut)
 	if !slices.Equal(wanted, given) {
-		t.Fatalf("%q\nnet/http: %q\nfront:    %q", raw, wanted, given)
+		tb.Fatalf("%q\nnet/http: %q\nfront:    %q", raw, wanted, given)
 	}
 }
 

@@ -3,6 +3,7 @@ package front
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -94,4 +95,30 @@ func (w *response) frame(first []byte, n int, last bool) {
 		_ = http.Header{connection: {told}}.Write(b)
 	}
 	b.b = append(b.b, "\r\n"...)
+}
+
+func statusLine(b *buffer, status int) {
+	b.b = append(b.b, "HTTP/1.1 "...)
+	b.b = strconv.AppendInt(b.b, int64(status), 10)
+	b.b = append(b.b, ' ')
+	text := http.StatusText(status)
+	if text == "" {
+		text = "status code " + strconv.Itoa(status)
+	}
+	b.b = append(append(b.b, text...), "\r\n"...)
+}
+
+// bodyAllowed says whether answers of a status have a body (RFC 9110, section 6.4.1).
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// hasToken says whether v, a list, has the token.
+func hasToken(v, token string) bool {
+	for part := range strings.SplitSeq(v, ",") {
+		if strings.EqualFold(strings.TrimSpace(part), token) {
+			return true
+		}
+	}
+	return false
 }

@@ -12,7 +12,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -240,7 +239,5 @@ func (s *Server) idleTimeout() time.Duration { return cmp.Or(s.http.IdleTimeout,
 func (s *Server) logf(format string, args ...any) {
 	if s.http.ErrorLog != nil {
 		s.http.ErrorLog.Printf(format, args...)
-	} else {
-		log.Printf(format, args...) //nolint:forbidigo // as net/http does
 	}
 }

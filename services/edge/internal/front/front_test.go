@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -48,49 +48,49 @@ func newHTTP(h http.Handler, l io.Writer) *http.Server {
 	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler: h, Protocols: p, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10,
-		ErrorLog: log.New(l, "", 0),
+		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(l, nil), slog.LevelInfo),
 	}
 }
 
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func listen(tb testing.TB) net.Listener {
+	tb.Helper()
+	lis, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return lis
 }
 
 // start starts a front; change may change its server.
-func start(t testing.TB, h http.Handler, change func(*http.Server)) *port {
-	t.Helper()
+func start(tb testing.TB, h http.Handler, change func(*http.Server)) *port {
+	tb.Helper()
 	l := new(logged)
 	server := newHTTP(h, l)
 	if change != nil {
 		change(server)
 	}
 	p := &port{Server: New(server, 100), log: l}
-	lis := listen(t)
+	lis := listen(tb)
 	p.addr = lis.Addr().String()
 	ended := make(chan error, 1)
 	go func() { ended <- p.Serve(lis) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = p.Close()
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("serve: %v", err)
+			tb.Errorf("serve: %v", err)
 		}
 	})
 	return p
 }
 
 // dial connects.
-func dial(t testing.TB, addr string) *net.TCPConn {
-	t.Helper()
-	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+func dial(tb testing.TB, addr string) *net.TCPConn {
+	tb.Helper()
+	c, err := new(net.Dialer).DialContext(tb.Context(), "tcp", addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	return c.(*net.TCPConn) //nolint:errcheck // it is
 }

@@ -124,14 +124,21 @@ func field(line []byte) (name, value []byte, ok bool) {
 
 // token says whether c may be part of a field's name (RFC 9110, section 5.6.2).
 func token(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+	return alphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}
+
+func alphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 // hostValue takes names, addresses and ports.
 func hostValue(v []byte) bool {
-	return len(v) > 0 && !slices.ContainsFunc(v, func(c byte) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._:[]", c) >= 0)
-	})
+	for _, c := range v {
+		if !alphanumeric(c) && strings.IndexByte("-._:[]", c) < 0 {
+			return false
+		}
+	}
+	return len(v) > 0
 }
 
 func length(v []byte) (int64, bool) {

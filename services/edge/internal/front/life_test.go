@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -198,6 +199,43 @@ func TestSlowClientsAreClosed(t *testing.T) {
 	_, err := in.ReadByte()
 	if took := time.Since(began); !errors.Is(err, io.EOF) || took > 2*time.Second || took < 250*time.Millisecond {
 		t.Errorf("idle: %v after %v", err, took)
+	}
+}
+
+// The time for a head is not the time for a body.
+func TestBodiesHaveTheirOwnTime(t *testing.T) {
+	p := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		_, _ = fmt.Fprint(w, string(body), err)
+	}), func(s *http.Server) { s.ReadHeaderTimeout, s.IdleTimeout = 200*time.Millisecond, 200*time.Millisecond })
+	c := dial(t, p.addr)
+	in := bufio.NewReader(c)
+	for range 2 {
+		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+		<-time.After(400 * time.Millisecond)
+		if _, text := send(t, c, in, "cd"); text != "abcd<nil>" {
+			t.Errorf("%q", text)
+		}
+	}
+}
+
+// Of a large body that nobody reads the answer arrives all the same, and then the
+// connection ends.
+func TestUnreadBodies(t *testing.T) {
+	p := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, r.ContentLength)
+	}), nil)
+	for _, size := range []int{maxUnread, maxUnread + 1} {
+		c := dial(t, p.addr)
+		in := bufio.NewReader(c)
+		resp, text := send(t, c, in, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)+strings.Repeat("x", size))
+		if kept := size == maxUnread; text != fmt.Sprint(size) || resp.Close == kept {
+			t.Errorf("%d: %q, closed: %v", size, text, resp.Close)
+		} else if kept {
+			send(t, c, in, get)
+		} else if _, err := in.ReadByte(); err == nil {
+			t.Error("something follows")
+		}
 	}
 }
 

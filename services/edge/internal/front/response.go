@@ -2,11 +2,8 @@ package front
 
 import (
 	"errors"
-	"net"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -162,88 +159,6 @@ func (w *response) wait(p []byte) {
 	w.waiting.b = append(w.waiting.b, p...)
 }
 
-// emit sends what waits and p after it, in one chunk if there are chunks; last: nothing
-// follows.
-func (w *response) emit(p []byte, last bool) error {
-	n := len(w.waits()) + len(p)
-	if len(p) > 0 && (len(p) < largeWrite || w.head != nil && len(w.waits()) > 0) {
-		w.wait(p) // the first bytes say what type they are
-		p = nil
-	}
-	var start []byte
-	if w.head != nil {
-		first := w.waits()
-		if len(first) == 0 {
-			first = p
-		}
-		w.frame(first, n, last)
-		start = w.head.b
-	}
-	if w.req.Method == http.MethodHead || !bodyAllowed(w.status) {
-		return w.sent(w.send(start))
-	}
-	var size, end []byte
-	body := w.waits()
-	if w.chunked {
-		if n > 0 {
-			size, end = w.chunkSize(n), []byte("\r\n")
-		}
-		if last {
-			end = append(end, "0\r\n\r\n"...)
-		}
-	}
-	switch {
-	case w.head != nil && p == nil: // all of it together
-		w.head.b = append(append(append(w.head.b, size...), body...), end...)
-		return w.sent(w.send(w.head.b))
-	case p == nil && w.waiting != nil: // the size is put where there is room for it
-		from := chunkRoom - len(size)
-		copy(w.waiting.b[from:], size)
-		w.waiting.b = append(w.waiting.b, end...)
-		return w.sent(w.send(w.waiting.b[from:]))
-	default:
-		return w.sent(w.send(append(start, size...), body, p, end))
-	}
-}
-
-func (w *response) chunkSize(n int) []byte {
-	var b [chunkRoom]byte
-	return append(strconv.AppendInt(b[:0], int64(n), 16), "\r\n"...)
-}
-
-// send writes the parts.
-func (w *response) send(parts ...[]byte) error {
-	parts = slices.DeleteFunc(parts, func(part []byte) bool { return len(part) == 0 })
-	all, err := net.Buffers(parts), error(nil)
-	switch {
-	case len(all) == 0:
-	case len(all) == 1:
-		_, err = w.conn.rwc.Write(all[0])
-	case w.conn.secured != nil:
-		_, err = all.WriteTo(w.conn.rwc)
-	default:
-		_, err = all.WriteTo(w.conn.plain) // one call of the system for all
-	}
-	if err != nil {
-		w.err = err
-		w.conn.release()
-	}
-	return err
-}
-
-// sent lets the buffers go.
-func (w *response) sent(err error) error {
-	if w.head != nil {
-		w.conn.srv.pool.put(w.head)
-		w.head, w.handlers = nil, nil // it may take long until the answer ends
-	}
-	if w.waiting != nil {
-		w.conn.srv.pool.put(w.waiting)
-		w.waiting = nil
-	}
-	return err
-}
-
 // finish ends the answer and says whether another request may follow.
 func (w *response) finish() bool {
 	if w.status == 0 {
@@ -262,30 +177,4 @@ func (w *response) finish() bool {
 	}
 	short := w.req.Method != http.MethodHead && bodyAllowed(w.status) && w.length >= 0 && w.written != w.length
 	return !w.close && !short && w.err == nil
-}
-
-func statusLine(b *buffer, status int) {
-	b.b = append(b.b, "HTTP/1.1 "...)
-	b.b = strconv.AppendInt(b.b, int64(status), 10)
-	b.b = append(b.b, ' ')
-	text := http.StatusText(status)
-	if text == "" {
-		text = "status code " + strconv.Itoa(status)
-	}
-	b.b = append(append(b.b, text...), "\r\n"...)
-}
-
-// bodyAllowed says whether answers of a status have a body (RFC 9110, section 6.4.1).
-func bodyAllowed(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
-}
-
-// hasToken says whether v, a list, has the token.
-func hasToken(v, token string) bool {
-	for part := range strings.SplitSeq(v, ",") {
-		if strings.EqualFold(strings.TrimSpace(part), token) {
-			return true
-		}
-	}
-	return false
 }

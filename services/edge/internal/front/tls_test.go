@@ -98,9 +98,9 @@ func TestClientsOfTLS(t *testing.T) {
 	_ = inner.Close()
 	wait(t, h.ended, "its end")
 
-	clear := dial(t, p.addr)
-	_, _ = io.WriteString(clear, get)
-	if text, _ := io.ReadAll(clear); !strings.Contains(string(text), "400 Bad Request") {
+	naked := dial(t, p.addr)
+	_, _ = io.WriteString(naked, get)
+	if text, _ := io.ReadAll(naked); !strings.Contains(string(text), "400 Bad Request") {
 		t.Errorf("in the clear: %q", text)
 	}
 	began := time.Now()

@@ -53,7 +53,7 @@ func (w *watcher) run(left func(uint64)) {
 			return // it was closed
 		}
 		for _, e := range events[:n] {
-			left(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32) //nolint:gosec // the halves of a token
+			left(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
 		}
 	}
 }
@@ -62,7 +62,7 @@ func (w *watcher) run(left func(uint64)) {
 func (w *watcher) add(raw syscall.RawConn, token uint64) error {
 	e := unix.EpollEvent{
 		Events: unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR | unix.EPOLLET,
-		Fd:     int32(uint32(token)), Pad: int32(uint32(token >> 32)), //nolint:gosec // the halves of a token
+		Fd:     int32(uint32(token)), Pad: int32(uint32(token >> 32)),
 	}
 	return w.control(raw, unix.EPOLL_CTL_ADD, &e)
 }
@@ -84,16 +84,16 @@ func (w *watcher) control(raw syscall.RawConn, op int, e *unix.EpollEvent) error
 
 func (w *watcher) close() { _ = w.file.Close() }
 
-// readNow reads what is there; false: nothing is.
-func readNow(fd uintptr, p []byte) (int, error, bool) {
+// readNow reads what is there; done is false when nothing is.
+func readNow(fd uintptr, p []byte) (n int, done bool, err error) {
 	for {
-		n, err := unix.Read(int(fd), p)
-		switch err { //nolint:errorlint // the kernel's own numbers, each time
+		n, err = unix.Read(int(fd), p)
+		switch err {
 		case unix.EINTR:
 		case unix.EAGAIN:
-			return 0, nil, false
+			return 0, false, nil
 		default:
-			return max(n, 0), err, true
+			return max(n, 0), true, err
 		}
 	}
 }

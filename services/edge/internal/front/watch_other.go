@@ -18,4 +18,4 @@ func (*watcher) remove(syscall.RawConn) {}
 
 func (*watcher) close() {}
 
-func readNow(uintptr, []byte) (int, error, bool) { return 0, errors.ErrUnsupported, true }
+func readNow(uintptr, []byte) (n int, done bool, err error) { return 0, true, errors.ErrUnsupported }

@@ -104,7 +104,7 @@ func (s *Server) listen(ctx context.Context) error {
 }
 
 func (s *Server) serve(context.Context) error {
-	if err := s.front.Serve(s.lis); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.front.Serve(s.lis); !errors.Is(err, http.ErrServerClosed) { //nolint:contextcheck // Shutdown and Close end it
 		return fmt.Errorf("http port: %w", err)
 	}
 	return nil

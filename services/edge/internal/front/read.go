@@ -1,0 +1,117 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// noBeginning is how many bytes after a request net/http takes for the beginning of
+// another.
+const noBeginning = 4
+
+// next waits for a request and reads its head; false: none is to be served here.
+func (c *conn) next(first bool) (head, bool) {
+	c.setBusy(len(c.in.bytes()) > 0)
+	if !c.srv.keepsAlive() {
+		return head{}, false
+	}
+	if first {
+		c.expect(c.srv.headerTimeout())
+	}
+	for begun := first; ; {
+		there := len(c.in.bytes())
+		h, v := look(c.in.bytes())
+		if !first && there < noBeginning {
+			v = part
+		}
+		switch {
+		case v == plain:
+			return h, c.srv.keepsAlive()
+		case v == odd || there == bufferSize:
+			c.handOver()
+			return head{}, false
+		case begun:
+		case there == 0:
+			c.expect(c.srv.idleTimeout())
+		default:
+			c.expect(c.srv.headerTimeout())
+			begun = true
+		}
+		if err := c.fill(); err != nil {
+			if errors.Is(err, io.EOF) && there > 0 && (first || there >= noBeginning) {
+				c.handOver() // to be told what is wrong
+			}
+			return head{}, false
+		}
+		c.setBusy(true)
+	}
+}
+
+// expect bounds the wait for the next bytes; 0 does not.
+func (c *conn) expect(wait time.Duration) {
+	var t time.Time
+	if wait > 0 {
+		t = time.Now().Add(wait) //nolint:forbidigo // the network's deadlines are on the machine's clock
+	}
+	_ = c.rwc.SetReadDeadline(t)
+}
+
+// fill reads what has come, once there is something. In the clear no buffer is held
+// while it waits.
+func (c *conn) fill() error {
+	if c.secured != nil {
+		n, err := c.secured.Read(c.in.room(&c.srv.pool))
+		c.in.add(n, &c.srv.pool)
+		if n > 0 {
+			return nil
+		}
+		return err
+	}
+	if err := c.raw.Read(c.try); err != nil {
+		return err
+	}
+	switch {
+	case c.tried.err != nil:
+		return c.tried.err
+	case c.tried.n == 0:
+		return io.EOF
+	default:
+		return nil
+	}
+}
+
+// readNow reads what is there into the buffer; false: nothing is.
+func (c *conn) readNow(fd uintptr) (done bool) {
+	c.tried.n, done, c.tried.err = readNow(fd, c.in.room(&c.srv.pool))
+	c.in.add(c.tried.n, &c.srv.pool)
+	return done
+}
+
+var errLength = errors.New("front: the body is not as long as was seen")
+
+// request makes the request whose head is in the buffer.
+func (c *conn) request(h head) (*http.Request, error) {
+	req, err := c.srv.heads.read(c.in.bytes()[:h.size])
+	if err != nil {
+		return nil, err
+	}
+	if req.ContentLength != h.length || len(req.TransferEncoding) > 0 {
+		return nil, errLength
+	}
+	c.in.use(h.size, &c.srv.pool)
+	if h.length > int64(len(c.in.bytes())) {
+		c.expect(0) // the head's time is not the body's
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	req = req.WithContext(ctx)
+	req.RemoteAddr, req.TLS = c.remote, c.state
+	req.Body = http.NoBody
+	if h.length > 0 {
+		req.Body = &body{conn: c, rest: h.length}
+	}
+	c.begin(cancel, h.length == 0)
+	return req, nil
+}
