@@ -115,7 +115,7 @@ func (s *clientStream) end(usable bool, err error) error {
 	if s.ended {
 		return s.err
 	}
-	s.leave(usable)
+	s.leave(usable && !s.cut)
 	s.ended, s.err, s.request = true, err, nil
 	s.wishes.fulfil(answerHead{header: s.header, trailer: s.trailer})
 	if err == io.EOF { //nolint:errorlint // it is never wrapped

@@ -35,6 +35,7 @@ type clientStream struct {
 
 	mu              sync.Mutex
 	conn            *clientConn
+	cut             bool              // the request did not leave whole
 	request         proto.Message     // while it may have to be sent in the ordinary way
 	ordinary        grpc.ClientStream // not nil: the call went there
 	header, trailer metadata.MD
@@ -56,6 +57,9 @@ func (p *Pool) Open(ctx context.Context, addr string, s Stream) grpc.ClientStrea
 		return nil
 	}
 	cs := &clientStream{Stream: s, pool: p, ctx: ctx, wishes: w, conn: c}
+	if a, ok := ctx.Value(arrivalsKey{}).(*Arrivals); ok {
+		a.of = cs
+	}
 	cs.unhook = context.AfterFunc(ctx, cs.given)
 	return cs
 }
@@ -124,7 +128,12 @@ func (s *clientStream) SendMsg(m any) error {
 		return s.err
 	}
 	_ = s.conn.conn.SetWriteDeadline(now().Add(s.conn.ask + s.conn.patience))
-	_, _ = s.conn.conn.Write(out.b)
+	if _, err := s.conn.conn.Write(out.b); err != nil {
+		// A server that takes no more may have said so before; nothing is asked behind half
+		// a frame.
+		s.cut, s.conn.ask = true, 0
+		_ = s.conn.conn.SetReadDeadline(now().Add(s.conn.patience))
+	}
 	return nil
 }
 

@@ -47,7 +47,7 @@ type node struct {
 	direct *callwire.Server
 }
 
-func serve(t *testing.T, s *service, creds credentials.TransportCredentials, change ...func(*callwire.ServerOptions)) *node {
+func serve(t testing.TB, s *service, creds credentials.TransportCredentials, change ...func(*callwire.ServerOptions)) *node {
 	t.Helper()
 	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -81,7 +81,7 @@ func serve(t *testing.T, s *service, creds credentials.TransportCredentials, cha
 	return n
 }
 
-func pool(t *testing.T, creds credentials.TransportCredentials, perAddress int, change ...func(*callwire.PoolOptions)) *callwire.Pool {
+func pool(t testing.TB, creds credentials.TransportCredentials, perAddress int, change ...func(*callwire.PoolOptions)) *callwire.Pool {
 	t.Helper()
 	o := callwire.PoolOptions{
 		Credentials: creds, PerAddress: perAddress, DialTimeout: 5 * time.Second,

@@ -3,6 +3,7 @@ package callwire
 import (
 	"context"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// serverStream is the server's end of a stream. Messages are written where they are sent;
-// a client that does not take them holds the handler up, until the context ends.
+// serverStream is the server's end of a stream. Messages are written where they are sent,
+// but in bursts; a client that does not take them holds the handler up, until the context ends.
 type serverStream struct {
 	transport
 
@@ -30,7 +31,14 @@ type serverStream struct {
 	more   bool       // another message follows at once
 	begun  bool       // the header has left, or is about to
 	broken bool       // a frame was cut off
+	left   time.Time  // when something left last
+	soon   bool       // a goroutine is on its way to write what waits
 }
+
+// burst is how soon after another a message follows that is not alone: it may wait until
+// other goroutines that are ready have run, as in gRPC's own writer, so that several leave
+// in one write while there is much to do.
+const burst = 200 * time.Microsecond
 
 // More says that another message of the stream that ctx is of, or its end, follows the
 // next one at once, so that both leave together. It has no effect on other calls.
@@ -115,11 +123,28 @@ func (s *serverStream) SendMsg(m any) error {
 	if s.out.b, err = appendFrame(s.out.b, kindMessage, nil, msg); err != nil {
 		return status.Errorf(codes.Internal, "the answer cannot be written: %v", err)
 	}
-	if s.more && len(s.out.b) < heldBytes {
+	switch at := now(); {
+	case s.broken || len(s.out.b) >= heldBytes:
+	case s.more:
 		s.more = false
+		return nil
+	case at.Sub(s.left) < burst:
+		if !s.soon {
+			s.soon = true
+			go s.later()
+		}
 		return nil
 	}
 	return s.flush()
+}
+
+// later writes what waits, when others have run.
+func (s *serverStream) later() {
+	runtime.Gosched()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.soon = false
+	_ = s.flush() // which ends the call when it fails
 }
 
 // begin has the header in front of what is written; s.mu is held.
@@ -156,6 +181,7 @@ func (s *serverStream) flush() error {
 	_, err := s.conn.conn.Write(out.b)
 	s.conn.server.buffers.put(out)
 	if err == nil {
+		s.left = now()
 		return nil
 	}
 	s.broken = true
@@ -205,6 +231,7 @@ func (s *serverStream) pong() bool {
 
 // end writes the status, with what waits, and reports whether it left.
 func (s *serverStream) end(err error) bool {
+	_ = s.conn.conn.SetWriteDeadline(now().Add(s.conn.server.opts.Send)) // of what is being written as well
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	head := answerHead{}
@@ -223,7 +250,6 @@ func (s *serverStream) end(err error) bool {
 	if s.out.b, err = appendFrame(s.out.b, kindAnswer, head.append, nil); err != nil {
 		return false
 	}
-	_ = s.conn.conn.SetWriteDeadline(now().Add(s.conn.server.opts.Send))
 	return s.flush() == nil
 }
 

@@ -25,12 +25,12 @@ type line struct {
 	conn *grpc.ClientConn
 }
 
-func newLine(t *testing.T, s *service, perAddress int, change ...func(*callwire.PoolOptions)) *line {
+func newLine(t testing.TB, s *service, perAddress int, change ...func(*callwire.PoolOptions)) *line {
 	t.Helper()
 	return lineTo(t, serve(t, s, plain()), perAddress, change...)
 }
 
-func lineTo(t *testing.T, n *node, perAddress int, change ...func(*callwire.PoolOptions)) *line {
+func lineTo(t testing.TB, n *node, perAddress int, change ...func(*callwire.PoolOptions)) *line {
 	t.Helper()
 	conn, err := grpc.NewClient(n.addr, grpc.WithTransportCredentials(plain()))
 	if err != nil {
@@ -47,7 +47,7 @@ func (l *line) ordinary(ctx context.Context, opts ...grpc.CallOption) func() (gr
 }
 
 // open begins a stream on a connection of its own, when there is one.
-func (l *line) open(t *testing.T, ctx context.Context, opts ...grpc.CallOption) grpc.ClientStream { //nolint:revive // t comes first
+func (l *line) open(t testing.TB, ctx context.Context, opts ...grpc.CallOption) grpc.ClientStream { //nolint:revive // t comes first
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		if s := l.pool.Open(ctx, l.addr, callwire.Stream{Method: streamMethod, Opts: opts, Ordinary: l.ordinary(ctx, opts...)}); s != nil {

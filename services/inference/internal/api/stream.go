@@ -65,6 +65,7 @@ type relay struct {
 
 	// Of this attempt.
 	run      *routing.Run
+	coming   *callwire.Arrivals   // from the worker
 	announce bool                 // the caller is to be told who answers
 	begun    bool                 // something was passed on
 	base     *commonv1.TokenUsage // what attempts before this one had used
@@ -89,6 +90,7 @@ func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
 	if r.answer.begun {
 		r.ask.Continuation = r.answer.continuation()
 	}
+	ctx, r.coming = callwire.WithArrivals(ctx)
 	from, err := run.Copy().Worker().Client().InvokeStream(ctx, r.ask)
 	if err != nil {
 		return false, err
@@ -207,6 +209,9 @@ func (r *relay) passChunk(ctx context.Context, msg *workerv1.InvokeStreamRespons
 		return err
 	}
 	r.chunk.Chunk, r.out.Usage, r.out.MoreChunks = chunk, msg.GetUsage(), msg.GetMoreChunks()
+	if r.coming.More() {
+		callwire.More(ctx) // it is passed on at once
+	}
 	if err := r.send(&r.out); err != nil {
 		return err
 	}
