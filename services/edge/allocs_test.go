@@ -11,7 +11,7 @@ import (
 )
 
 // The most that a chat may allocate on its way through the edge, its own request and
-// answer in this test and the pretended backend included. Some 440 in an ordinary build; the race
+// answer in this test and the pretended backend included. Some 430 in an ordinary build; the race
 // detector empties pools now and then. Whoever needs more says why.
 const chatAllocs = 530
 
