@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"time"
 )
@@ -12,17 +11,22 @@ import (
 // themselves. Over TLS browsers are told to come back so (RFC 6797).
 func withSecurityHeaders(hsts time.Duration, next http.Handler) http.Handler {
 	// The values are shared by all answers, which replace and never change them.
-	fixed := map[string][]string{
-		"X-Content-Type-Options":       {"nosniff"},
-		"X-Frame-Options":              {"DENY"},
-		"Referrer-Policy":              {"no-referrer"},
-		"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"},
-		"Cross-Origin-Resource-Policy": {"same-origin"},
+	fixed := []struct {
+		name   string
+		values []string
+	}{
+		{"X-Content-Type-Options", []string{"nosniff"}},
+		{"X-Frame-Options", []string{"DENY"}},
+		{"Referrer-Policy", []string{"no-referrer"}},
+		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
+		{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
 	}
 	strict := []string{fmt.Sprintf("max-age=%d", int64(hsts.Seconds()))}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		maps.Copy(header, fixed)
+		for _, f := range fixed {
+			header[f.name] = f.values
+		}
 		if r.TLS != nil && hsts > 0 {
 			header["Strict-Transport-Security"] = strict
 		}

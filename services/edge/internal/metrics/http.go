@@ -3,8 +3,10 @@ package metrics
 import (
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -32,7 +34,8 @@ const (
 type HTTP struct {
 	duration metric.Float64Histogram
 	streams  metric.Int64UpDownCounter
-	sets     sync.Map // answered → []metric.RecordOption
+	series   atomic.Pointer[map[answered][]metric.RecordOption]
+	mu       sync.Mutex // of who adds a series
 }
 
 // answered is one series of the duration.
@@ -41,15 +44,22 @@ type answered struct {
 	status        int
 }
 
-func (h *HTTP) series(a answered) []metric.RecordOption {
-	if v, ok := h.sets.Load(a); ok {
-		if opt, ok := v.([]metric.RecordOption); ok {
-			return opt
-		}
+// of returns what one series is recorded with. There are few, and each is made once, so
+// that looking it up takes a map that nobody writes to.
+func (h *HTTP) of(a answered) []metric.RecordOption {
+	if known := h.series.Load(); known != nil && (*known)[a] != nil {
+		return (*known)[a]
 	}
 	opt := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
 		attribute.String("method", a.method), attribute.String("route", a.route), attribute.String("status", strconv.Itoa(a.status))))}
-	h.sets.Store(a, opt)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make(map[answered][]metric.RecordOption)
+	if known := h.series.Load(); known != nil {
+		maps.Copy(all, *known)
+	}
+	all[a] = opt
+	h.series.Store(&all)
 	return opt
 }
 
@@ -66,7 +76,7 @@ func NewHTTP(m metric.Meter) (*HTTP, error) {
 // Request records one request. Method and route must come from the table of
 // routes, so that both are bounded.
 func (h *HTTP) Request(ctx context.Context, method, route string, status int, took time.Duration) {
-	h.duration.Record(ctx, took.Seconds(), h.series(answered{method, route, status})...)
+	h.duration.Record(ctx, took.Seconds(), h.of(answered{method, route, status})...)
 }
 
 // StreamOpened counts a stream that begins.

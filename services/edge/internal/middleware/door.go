@@ -124,7 +124,7 @@ type admission struct {
 	steps *steps
 	visit visit
 	start time.Time
-	ctx   context.Context // the steps' own: what they found is in it
+	ctx   context.Context //nolint:containedctx // the steps' own: what they found is in it
 	entry *audit.Entry
 	done  func() // ends the door's part of the calls in hand
 	err   error  // what Refuse was told

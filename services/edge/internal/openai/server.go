@@ -162,21 +162,11 @@ func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 
 // tell is served where it was noted already who answers.
 func tell(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
-	md.Set(HeaderModel, names.version)
-	if by.GetArm() != "" {
-		md.Set(HeaderArm, by.GetArm())
-	}
-	if by.GetExperiment() != "" {
-		md.Set(HeaderExperiment, by.GetExperiment())
-	}
-	if by.GetVariant() != "" {
-		md.Set(HeaderVariant, by.GetVariant())
-	}
-	if why := reasonName(by.GetVariantReason()); why != "" {
-		md.Set(HeaderVariantReason, why)
-	}
-	if by.GetPrompt() != "" {
-		md.Set(HeaderPrompt, names.prompt)
+	values := [...]string{names.version, by.GetArm(), by.GetExperiment(), by.GetVariant(), reasonName(by.GetVariantReason()), names.prompt}
+	for i, name := range [len(values)]string{HeaderModel, HeaderArm, HeaderExperiment, HeaderVariant, HeaderVariantReason, HeaderPrompt} {
+		if values[i] != "" {
+			md[name] = values[i : i+1 : i+1]
+		}
 	}
 	entry := audit.From(ctx)
 	entry.SetServedBy(names.works)
