@@ -25,6 +25,7 @@ type sender struct {
 	who      func(ctx context.Context) (raw string, caller identity.Caller)
 	plain    bool // whether callers are passed on when nothing is signed
 	signed   *cache[string, signature]
+	unproved *cache[string, string] // callers that were passed on unsigned, encoded
 }
 
 // signature is a signed assertion.
@@ -71,7 +72,10 @@ func (a *Assertions) Own(service string) grpcclient.Option {
 }
 
 func (a *Assertions) sender(service string, plain bool) *sender {
-	return &sender{a: a, audience: []string{service}, plain: plain, signed: newCache[string, signature](signedBytes)}
+	return &sender{
+		a: a, audience: []string{service}, plain: plain, signed: newCache[string, signature](signedBytes),
+		unproved: newCache[string, string](believedBytes),
+	}
 }
 
 // option replaces what a handler may have copied from its own caller's metadata.
@@ -105,8 +109,17 @@ func (s *sender) unsigned(ctx context.Context) (string, error) {
 	if !ok || !s.plain {
 		return "", nil
 	}
+	key := cacheKey(c)
+	if raw, ok := s.unproved.get(key); ok {
+		return raw, nil
+	}
 	data, err := identity.Plain().Encode(c)
-	return string(data), err
+	if err != nil {
+		return "", err
+	}
+	raw := string(data)
+	s.unproved.put(key, raw, len(key)+len(raw))
+	return raw, nil
 }
 
 // sign says who calls, or says again what it has said of late.

@@ -17,6 +17,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *inference.Config) error {
+	defer servicecmd.RoomyHeap()()
 	s, err := inference.New(ctx, *cfg, inference.WithVersion(version))
 	if err != nil {
 		return err

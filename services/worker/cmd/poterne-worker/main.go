@@ -17,6 +17,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *worker.Config) error {
+	defer servicecmd.RoomyHeap()()
 	s, err := worker.New(ctx, *cfg, worker.WithVersion(version))
 	if err != nil {
 		return err

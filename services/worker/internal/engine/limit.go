@@ -59,14 +59,15 @@ func isGiven(value []byte) bool { return len(value) > 0 && string(value) != "nul
 
 // readLimit reads one bound; ok is false when it bounds nothing: null, or
 // llama-server's -1 and -2 under its own name.
-func readLimit(name string, value []byte) (n float64, ok bool, err error) {
+func readLimit(name string, value []byte) (limit float64, ok bool, err error) {
 	if !isGiven(value) {
 		return 0, false, nil
 	}
 	if whole, ok := digits(value); ok {
 		return float64(whole), true, nil
 	}
-	if json.Unmarshal(value, &n) != nil || n != math.Trunc(n) || n > math.MaxInt32 {
+	n, numeric := float(value)
+	if !numeric || n != math.Trunc(n) || n > math.MaxInt32 {
 		return 0, false, apierr.Invalid(name, "%s must be a whole number", name)
 	}
 	if name == limitPredict && (n == -1 || n == -2) {
@@ -76,4 +77,9 @@ func readLimit(name string, value []byte) (n float64, ok bool, err error) {
 		return 0, false, apierr.Invalid(name, "%s must be 0 or more", name)
 	}
 	return n, true, nil
+}
+
+func float(value []byte) (n float64, ok bool) {
+	err := json.Unmarshal(value, &n)
+	return n, err == nil
 }

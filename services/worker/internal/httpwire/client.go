@@ -146,7 +146,7 @@ func (c *Client) append(b []byte, r *Request) []byte {
 // connection returns one that was kept, or a new one.
 func (c *Client) connection(ctx context.Context) (cn *conn, kept bool, err error) {
 	for cn := c.take(); cn != nil; cn = c.take() {
-		if quietconn.Quiet(cn.conn) {
+		if cn.probe.Quiet() {
 			return cn, true, nil
 		}
 		cn.close()
@@ -156,7 +156,7 @@ func (c *Client) connection(ctx context.Context) (cn *conn, kept bool, err error
 	if err != nil {
 		return nil, false, err
 	}
-	cn = &conn{client: c, conn: nc, interrupt: func() { _ = nc.SetDeadline(time.Unix(1, 0)) }} // long over
+	cn = &conn{client: c, conn: nc, probe: quietconn.New(nc), interrupt: func() { _ = nc.SetDeadline(time.Unix(1, 0)) }} // long over
 	cn.r = bufio.NewReaderSize(&cn.limited, c.opts.ReadBuffer)
 	cn.limited.from = nc
 	return cn, false, nil

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // conn is a connection with one request at most.
@@ -19,6 +21,7 @@ type conn struct {
 	r       *bufio.Reader
 	out     []byte
 	since   time.Time // when it was put away
+	probe   *quietconn.Probe
 	// interrupt ends reads and writes.
 	interrupt func()
 

@@ -92,7 +92,12 @@ func Set(body []byte, drop func(name []byte) bool, set ...Member) ([]byte, error
 // Some engines read names without regard to it, and take the last.
 func Named(names ...string) func(name []byte) bool {
 	return func(name []byte) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, string(name)) })
+		for _, n := range names {
+			if strings.EqualFold(n, string(name)) { // which is not kept, and so not copied
+				return true
+			}
+		}
+		return false
 	}
 }
 
