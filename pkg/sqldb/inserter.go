@@ -21,7 +21,7 @@ type Inserter struct {
 
 // insertedAtOnce are the numbers of rows that one statement inserts: few statements for
 // any number, and far below the bounds on parameters.
-func insertedAtOnce() []int { return []int{64, 16, 4, 1} }
+func insertedAtOnce() []int { return []int{32, 8, 1} }
 
 // NewInserter returns one for the given columns of a table; after is what stands behind
 // the rows, as ON CONFLICT DO NOTHING.
@@ -39,7 +39,7 @@ func (i *Inserter) Prepare(ctx context.Context) error {
 	}
 	prepared := make(map[int]*sql.Stmt)
 	for _, rows := range insertedAtOnce() {
-		stmt, err := i.db.PrepareContext(ctx, strings.Join([]string{"INSERT INTO", i.into, "(", i.columns, ") VALUES", i.db.Dialect.Places(rows, i.width), i.after}, " "))
+		stmt, err := i.db.PrepareContext(ctx, strings.Join([]string{i.db.Dialect.insert(), i.into, "(", i.columns, ") VALUES", i.db.Dialect.Places(rows, i.width), i.after}, " "))
 		if err != nil {
 			return fmt.Errorf("sqldb: prepare: %w", err)
 		}
@@ -49,8 +49,18 @@ func (i *Inserter) Prepare(ctx context.Context) error {
 	return nil
 }
 
+// insert begins a statement after whose failure the transaction ends: SQLite need not
+// keep each page as it was before the statement, to take back that one alone.
+func (d Dialect) insert() string {
+	if d == SQLite {
+		return "INSERT OR FAIL INTO"
+	}
+	return "INSERT INTO"
+}
+
 // Insert inserts rows in tx, after Prepare; row appends the values of one of them, in the
-// order of the columns. It returns how many were inserted.
+// order of the columns. It returns how many were inserted. After an error the transaction
+// must be rolled back.
 func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(dst []any, n int) []any) (int, error) {
 	i.mu.Lock()
 	prepared := i.prepared

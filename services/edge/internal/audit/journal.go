@@ -67,8 +67,8 @@ func (j *Journal) begin(chain string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = linefile.New(j.dir, chain+"-", journalSuffix)
-	// Less would have a loss of power take what SQLite has not put on the disk yet.
-	j.lines.Keep, j.lines.Durable = linefile.FileBytes/4, j.sync
+	// What the sink has stays as long as there is room: SQLite may not have it on the disk.
+	j.lines.Keep, j.lines.Durable = linefile.FileBytes, j.sync
 	j.lines.Head = func() [][]byte { return slices.Collect(maps.Values(j.open)) }
 	if err := j.lines.Begin(); err != nil {
 		return fmt.Errorf("audit: %w", err)

@@ -75,7 +75,7 @@ func testTable(t *testing.T, dsn func(t *testing.T) string) {
 	}
 	t.Run("everything comes back, newest first", func(t *testing.T) {
 		s := openSQL(t, dsn(t))
-		const n = 3*64 + 5
+		const n = 3*32 + 2*8 + 5 // statements of each size
 		write(t, s, samples(n))
 		got := list(t, s, Query{Limit: n + 1})
 		if len(got) != n {

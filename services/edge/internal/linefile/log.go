@@ -22,8 +22,8 @@ type Log struct {
 	// Head returns the objects with which each further file begins, so that those
 	// before may go; nil: none.
 	Head func() [][]byte
-	// Keep is how many bytes may stay after all of them are done with: less to do, and
-	// more to read at the next start.
+	// Keep is how many bytes of the file that is written to may stay after all of them are
+	// done with.
 	Keep int
 	// Durable has a file survive a loss of power before the next one is begun.
 	Durable bool

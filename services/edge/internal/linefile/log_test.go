@@ -161,7 +161,7 @@ func TestATornLineIsNoLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = f.remove() }()
-		for _, o := range []string{fmt.Sprintf(`{"n":%d,"kept":true}`, n), fmt.Sprintf(`{"m":%d,"text":"%s"}`, n, strings.Repeat("z", 20))} {
+		for _, o := range []string{fmt.Sprintf(`{"n":%d,"kept":true,"again":%d}`, n, n), fmt.Sprintf(`{"m":%d,"text":"%s","again":%d}`, n, strings.Repeat("z", 20), n)} {
 			if err := f.append([]byte(o)); err != nil {
 				t.Fatal(err)
 			}
