@@ -86,7 +86,7 @@ func TestUsageOverREST(t *testing.T) {
 		t.Errorf("%s", a.text)
 	}
 	a = must("GET", "/v1/admin/usage:export?group_by=tenant", "", admin...)
-	if a.text != "tenant,requests,partial_requests,unpriced_requests,input_tokens,cached_tokens,output_tokens,cost,currency,cache_hits,saved_input_tokens,saved_output_tokens\nacme,13,0,1,91,0,26,0.000132,USD,0,0,0\n" ||
+	if a.text != "tenant,requests,partial_requests,unpriced_requests,input_tokens,cached_tokens,output_tokens,cost,currency,cache_hits,saved_input_tokens,saved_output_tokens,reasoning_tokens,audio_input_tokens,audio_output_tokens,documents\nacme,13,0,1,91,0,26,0.000132,USD,0,0,0,0,0,0,0\n" ||
 		!strings.HasPrefix(a.header.Get("Content-Type"), "text/csv") {
 		t.Errorf("%v %s", a.header, a.text)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ func (a *app) pricesCommand() *cobra.Command {
 
 // rateNames are the classes of a price, as the gateway calls them.
 func rateNames() []string {
-	return []string{"input", "cached_input", "output", "embedding", "rerank", "request"}
+	return []string{"input", "cached_input", "output", "reasoning", "audio_input", "audio_output", "embedding", "rerank", "document", "request"}
 }
 
 func (a *app) printPrices(items []any) error {
@@ -32,8 +33,8 @@ func (a *app) printPrices(items []any) error {
 			}
 		}
 	}
-	return a.print(items, columns("MODEL model", "VARIANT variant", "INPUT rates.input", "CACHED rates.cached_input", "OUTPUT rates.output",
-		"EMBEDDING rates.embedding", "RERANK rates.rerank", "REQUEST rates.request", "CURRENCY currency", "FROM valid_from", "REMOVED removed", "BY creator"))
+	return a.print(items, columns("MODEL model", "VARIANT variant", "INPUT rates.input", "CACHED rates.cached_input", "OUTPUT rates.output", "REASONING rates.reasoning", "AUDIO IN rates.audio_input", "AUDIO OUT rates.audio_output",
+		"EMBEDDING rates.embedding", "RERANK rates.rerank", "DOCUMENT rates.document", "REQUEST rates.request", "CURRENCY currency", "FROM valid_from", "REMOVED removed", "BY creator"))
 }
 
 func (a *app) pricesListCommand() *cobra.Command {
@@ -66,7 +67,7 @@ func (a *app) pricesSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set MODEL [--input AMOUNT] [--output AMOUNT]…", Short: "Set what a model costs from a time on",
 		Long: `Sets what a model costs: MODEL is name, name@v3, sha256:… or * for every model.
-Amounts are in the gateway's currency, for a million tokens or requests.`,
+Amounts are in the gateway's currency, for a million tokens, ranked documents or requests.`,
 		Args: exactArgs("MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := make(map[string]any)
@@ -81,7 +82,7 @@ Amounts are in the gateway's currency, for a million tokens or requests.`,
 				in[name] = n
 			}
 			if len(in) == 0 {
-				return usagef("give at least one of --input, --output, --embedding, --rerank and --request; 0 is a price too")
+				return usagef("give at least one class, such as --input and --output, --embedding, --rerank, --document or --request; 0 is a price too")
 			}
 			return a.setPrice(cmd, map[string]any{"model": args[0], "variant": variant, "rates": in}, from)
 		},
@@ -95,10 +96,7 @@ Amounts are in the gateway's currency, for a million tokens or requests.`,
 }
 
 func flagName(rate string) string {
-	if rate == "cached_input" {
-		return "cached-input"
-	}
-	return rate
+	return strings.ReplaceAll(rate, "_", "-")
 }
 
 func (a *app) setPrice(cmd *cobra.Command, price map[string]any, from string) error {

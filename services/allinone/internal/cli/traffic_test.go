@@ -38,6 +38,11 @@ func TestTrafficVerbs(t *testing.T) {
 			"prices set chat@v3 --input 0.15 --cached-input 0 --from 2027-01-01T00:00:00Z", 0,
 			`POST /v1/admin/prices {"price":{"model":"chat@v3","rates":{"cached_input":0,"input":150000},"valid_from":"2027-01-01T00:00:00Z"`, `{"price":{"model":"chat@v3"}}`, "chat@v3",
 		},
+		{
+			"prices set chat --reasoning 2 --audio-input 3 --audio-output 4 --document 0.5", 0,
+			`POST /v1/admin/prices {"price":{"model":"chat","rates":{"audio_input":3000000,"audio_output":4000000,"document":500000,"reasoning":2000000}`,
+			`{"price":{"model":"chat","rates":{"reasoning":"2000000"}}}`, "2",
+		},
 		{"prices set chat", 2, "", "", ""},
 		{"prices set chat --input -1", 2, "", "", ""},
 		{"prices set chat --input 0.0000001", 2, "", "", ""},

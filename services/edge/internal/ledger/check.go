@@ -68,7 +68,8 @@ func checkDay(ctx context.Context, tx *sql.Tx, day int64, report *Report) error 
 		computed, err := sums(ctx, tx, fmt.Sprintf(`SELECT time_us - time_us %% %d AS k, %s, CAST(SUM(CASE WHEN outcome <> 'cached' THEN 1 ELSE 0 END) AS BIGINT),
 			CAST(SUM(CASE WHEN outcome NOT IN ('whole', 'cached') THEN 1 ELSE 0 END) AS BIGINT), CAST(SUM(CASE WHEN price = 0 AND outcome <> 'cached' THEN 1 ELSE 0 END) AS BIGINT),
 			CAST(SUM(input) AS BIGINT), CAST(SUM(cached) AS BIGINT), CAST(SUM(output) AS BIGINT), CAST(SUM(cost) AS BIGINT),
-			CAST(SUM(hit) AS BIGINT), CAST(SUM(saved_input) AS BIGINT), CAST(SUM(saved_output) AS BIGINT)
+			CAST(SUM(hit) AS BIGINT), CAST(SUM(saved_input) AS BIGINT), CAST(SUM(saved_output) AS BIGINT),
+			CAST(SUM(reasoning) AS BIGINT), CAST(SUM(audio_input) AS BIGINT), CAST(SUM(audio_output) AS BIGINT), CAST(SUM(documents) AS BIGINT)
 			FROM edge_usage WHERE time_us >= $1 AND time_us < $2 GROUP BY k, %s`, r.size, keyColumns, keyColumns), day, day+dayMicros)
 		if err != nil {
 			return err
@@ -115,7 +116,8 @@ func sums(ctx context.Context, tx *sql.Tx, query string, args ...any) (out map[s
 		var k sumKey
 		var v sum
 		if err := rows.Scan(&k.start, &k.Tenant, &k.KeyID, &k.Subject, &k.Kind, &k.Model, &k.Version, &k.Variant, &k.Experiment, &k.Arm,
-			&v.requests, &v.partial, &v.unpriced, &v.input, &v.cached, &v.output, &v.cost, &v.hits, &v.savedInput, &v.savedOutput); err != nil {
+			&v.requests, &v.partial, &v.unpriced, &v.input, &v.cached, &v.output, &v.cost, &v.hits, &v.savedInput, &v.savedOutput,
+			&v.reasoning, &v.audioInput, &v.audioOutput, &v.documents); err != nil {
 			return nil, err
 		}
 		out[k] = v

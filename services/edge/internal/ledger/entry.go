@@ -35,11 +35,16 @@ type Dimensions struct {
 }
 
 // Tokens is what an engine counted: Input are tokens of the prompt, of which Cached
-// came from a cache, and Output those generated.
+// came from a cache and AudioInput are of sound, and Output those generated, of which
+// Reasoning are of thoughts and AudioOutput of sound.
 type Tokens struct {
 	Input  int64 `json:"i,omitempty"`
 	Cached int64 `json:"c,omitempty"`
 	Output int64 `json:"g,omitempty"`
+
+	Reasoning   int64 `json:"gt,omitempty"`
+	AudioInput  int64 `json:"ia,omitempty"`
+	AudioOutput int64 `json:"ga,omitempty"`
 }
 
 // Total is all tokens.
@@ -74,6 +79,8 @@ type Entry struct {
 	Hit         bool  `json:"h,omitempty"`
 	SavedInput  int64 `json:"si,omitempty"`
 	SavedOutput int64 `json:"sg,omitempty"`
+	// Documents is how many documents were ranked.
+	Documents int64 `json:"n,omitempty"`
 }
 
 // Period is a budget in one of its periods.

@@ -62,6 +62,8 @@ type Sums struct {
 	Cost int64
 	// Hits is how many were answered from the response cache, besides Requests.
 	Hits, SavedInput, SavedOutput int64
+	// Documents is how many documents were ranked.
+	Documents int64
 }
 
 // conditions returns the WHERE of a query, its table and its arguments.
@@ -130,7 +132,8 @@ func (s *SQLStore) List(ctx context.Context, q Query) (out []Row, err error) {
 		keys[i] += " AS " + names[i]
 	}
 	args = append(args, q.Limit, q.Offset)
-	query := fmt.Sprintf(`SELECT %[1]s, %[2]s FROM (SELECT %[3]s, requests, partial, unpriced, input, cached, output, cost, hits, saved_input, saved_output FROM %[4]s WHERE %[5]s) AS t
+	query := fmt.Sprintf(`SELECT %[1]s, %[2]s FROM (SELECT %[3]s, requests, partial, unpriced, input, cached, output, cost, hits, saved_input, saved_output,
+		reasoning, audio_input, audio_output, documents FROM %[4]s WHERE %[5]s) AS t
 		GROUP BY %[1]s ORDER BY %[1]s LIMIT $%[6]d OFFSET $%[7]d`,
 		strings.Join(names, ", "), sumsOf(), strings.Join(keys, ", "), table, where, len(args)-1, len(args))
 	rows, err := s.db.Reader().QueryContext(ctx, query, s.db.Described(args)...)
@@ -153,7 +156,7 @@ func (s *SQLStore) List(ctx context.Context, q Query) (out []Row, err error) {
 
 // sumsOf are the sums of the columns, in the order of Sums.
 func sumsOf() string {
-	columns := []string{"requests", "partial", "unpriced", "input", "cached", "output", "cost", "hits", "saved_input", "saved_output"}
+	columns := []string{"requests", "partial", "unpriced", "input", "cached", "output", "cost", "hits", "saved_input", "saved_output", "reasoning", "audio_input", "audio_output", "documents"}
 	for i, c := range columns {
 		columns[i] = "CAST(COALESCE(SUM(" + c + "), 0) AS BIGINT)"
 	}
@@ -164,7 +167,8 @@ func scanRow(rows *sql.Rows) (Row, error) {
 	var r Row
 	var start int64
 	err := rows.Scan(&start, &r.Tenant, &r.KeyID, &r.Subject, &r.Kind, &r.Model, &r.Version, &r.Variant, &r.Experiment, &r.Arm,
-		&r.Requests, &r.Partial, &r.Unpriced, &r.Input, &r.Cached, &r.Output, &r.Cost, &r.Hits, &r.SavedInput, &r.SavedOutput)
+		&r.Requests, &r.Partial, &r.Unpriced, &r.Input, &r.Cached, &r.Output, &r.Cost, &r.Hits, &r.SavedInput, &r.SavedOutput,
+		&r.Reasoning, &r.AudioInput, &r.AudioOutput, &r.Documents)
 	r.Start = sqldb.FromMicros(start)
 	return r, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,8 +18,8 @@ import (
 // A slot is a request in hand, in memory that is a file: what is in it stays when
 // the process is killed, and writing there costs no call of the system.
 //
-// Its words are state, area, input, cached, output and estimated, of eight bytes
-// each; behind them are two areas, each the length, the checksum and the text of an
+// Its words are state, area, input, cached, output, estimated, reasoning and audio, of
+// eight bytes each, the last one of input and output in four; behind them are two areas, each the length, the checksum and the text of an
 // entry. A new text goes into the area that is not in use, so that one that is half
 // written counts for nothing.
 const (
@@ -41,6 +42,8 @@ const (
 	wordCached
 	wordOutput
 	wordEstimated
+	wordReasoning
+	wordAudio
 )
 
 // slots are the requests in hand of this process. Their memory is never given back: a
@@ -70,7 +73,7 @@ func (s *slots) take(e *Entry) (*Slot, error) {
 		return nil, err
 	}
 	slot.set(wordState, 0)
-	for _, w := range []int{wordInput, wordCached, wordOutput, wordEstimated} {
+	for _, w := range []int{wordInput, wordCached, wordOutput, wordEstimated, wordReasoning, wordAudio} {
 		slot.set(w, 0)
 	}
 	if err := slot.write(e); err != nil {
@@ -151,6 +154,8 @@ func (s *Slot) Count(t Tokens, estimated bool) {
 	s.set(wordInput, t.Input)
 	s.set(wordCached, t.Cached)
 	s.set(wordOutput, t.Output)
+	s.set(wordReasoning, t.Reasoning)
+	s.set(wordAudio, t.AudioInput<<32|t.AudioOutput&math.MaxUint32) // engines count to 2^31
 	s.set(wordEstimated, number(estimated))
 }
 
@@ -181,7 +186,10 @@ func (s *Slot) left() (Entry, bool) {
 		if crc32.ChecksumIEEE(text) != binary.LittleEndian.Uint32(area[4:]) || json.Unmarshal(text, &e) != nil {
 			continue
 		}
-		e.Tokens = Tokens{Input: s.get(wordInput), Cached: s.get(wordCached), Output: s.get(wordOutput)}
+		e.Tokens = Tokens{
+			Input: s.get(wordInput), Cached: s.get(wordCached), Output: s.get(wordOutput), Reasoning: s.get(wordReasoning),
+			AudioInput: s.get(wordAudio) >> 32, AudioOutput: s.get(wordAudio) & math.MaxUint32,
+		}
 		e.Estimated, e.Outcome = s.get(wordEstimated) != 0, Recovered
 		return e, true
 	}

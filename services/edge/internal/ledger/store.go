@@ -41,7 +41,8 @@ func NewSQLStore(db *sqldb.DB) *SQLStore {
 
 const (
 	entryColumns = `id, time_us, request_id, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
-	outcome, estimated, input, cached, output, cost, price, hit, saved_input, saved_output`
+	outcome, estimated, input, cached, output, cost, price, hit, saved_input, saved_output,
+	reasoning, audio_input, audio_output, documents`
 	// claimKept is how long it is known that a request was made.
 	claimKept = 24 * time.Hour
 )
@@ -134,7 +135,7 @@ func absent(ctx context.Context, tx *sql.Tx, entries []Entry) ([]Entry, error) {
 func appendValues(dst []any, e *Entry) []any {
 	return append(dst, e.ID, e.Time.UnixMicro(), e.RequestID, e.Tenant, e.KeyID, e.Subject, e.Kind, e.Model, int64(e.Version), e.Variant,
 		e.Experiment, e.Arm, e.Outcome, number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price,
-		number(e.Hit), e.SavedInput, e.SavedOutput)
+		number(e.Hit), e.SavedInput, e.SavedOutput, e.Reasoning, e.AudioInput, e.AudioOutput, e.Documents)
 }
 
 func number(b bool) int64 {
@@ -190,13 +191,17 @@ type sumKey struct {
 	Dimensions
 }
 
-type sum struct{ requests, partial, unpriced, input, cached, output, cost, hits, savedInput, savedOutput int64 }
+type sum struct {
+	requests, partial, unpriced, input, cached, output, cost, hits, savedInput, savedOutput int64
+	reasoning, audioInput, audioOutput, documents                                           int64
+}
 
 func (s sum) plus(o sum) sum {
 	return sum{
 		s.requests + o.requests, s.partial + o.partial, s.unpriced + o.unpriced,
 		s.input + o.input, s.cached + o.cached, s.output + o.output, s.cost + o.cost,
 		s.hits + o.hits, s.savedInput + o.savedInput, s.savedOutput + o.savedOutput,
+		s.reasoning + o.reasoning, s.audioInput + o.audioInput, s.audioOutput + o.audioOutput, s.documents + o.documents,
 	}
 }
 
@@ -220,7 +225,8 @@ func addSums(ctx context.Context, tx *sql.Tx, entries []Entry) error {
 		for k, v := range rows {
 			if _, err := tx.ExecContext(ctx, statement,
 				k.start, k.Tenant, k.KeyID, k.Subject, k.Kind, k.Model, k.Version, k.Variant, k.Experiment, k.Arm,
-				v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost, v.hits, v.savedInput, v.savedOutput); err != nil {
+				v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost, v.hits, v.savedInput, v.savedOutput,
+				v.reasoning, v.audioInput, v.audioOutput, v.documents); err != nil {
 				return err
 			}
 		}
@@ -232,7 +238,10 @@ func sumOf(e *Entry) sum {
 	if e.Outcome == Cached {
 		return sum{hits: number(e.Hit), savedInput: e.SavedInput, savedOutput: e.SavedOutput}
 	}
-	one := sum{requests: 1, input: e.Input, cached: e.Cached, output: e.Output, cost: e.Cost}
+	one := sum{
+		requests: 1, input: e.Input, cached: e.Cached, output: e.Output, cost: e.Cost,
+		reasoning: e.Reasoning, audioInput: e.AudioInput, audioOutput: e.AudioOutput, documents: e.Documents,
+	}
 	if e.Outcome != Whole {
 		one.partial = 1
 	}
@@ -245,13 +254,15 @@ func sumOf(e *Entry) sum {
 // insertSums adds a row to a table of sums.
 func insertSums(table string) string {
 	return strings.Join([]string{
-		"INSERT INTO", table, "AS t (", sumColumns, `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		"INSERT INTO", table, "AS t (", sumColumns, `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
 		ON CONFLICT (start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm) DO UPDATE SET
 		requests = t.requests + excluded.requests, partial = t.partial + excluded.partial, unpriced = t.unpriced + excluded.unpriced,
 		input = t.input + excluded.input, cached = t.cached + excluded.cached, output = t.output + excluded.output, cost = t.cost + excluded.cost,
-		hits = t.hits + excluded.hits, saved_input = t.saved_input + excluded.saved_input, saved_output = t.saved_output + excluded.saved_output`,
+		hits = t.hits + excluded.hits, saved_input = t.saved_input + excluded.saved_input, saved_output = t.saved_output + excluded.saved_output,
+		reasoning = t.reasoning + excluded.reasoning, audio_input = t.audio_input + excluded.audio_input,
+		audio_output = t.audio_output + excluded.audio_output, documents = t.documents + excluded.documents`,
 	}, " ")
 }
 
 const sumColumns = `start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
-	requests, partial, unpriced, input, cached, output, cost, hits, saved_input, saved_output`
+	requests, partial, unpriced, input, cached, output, cost, hits, saved_input, saved_output, reasoning, audio_input, audio_output, documents`

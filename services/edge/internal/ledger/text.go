@@ -28,6 +28,9 @@ func (e *Entry) appendText(dst []byte) []byte {
 	dst = jsonmember.Number(dst, `,"i":`, e.Input)
 	dst = jsonmember.Number(dst, `,"c":`, e.Cached)
 	dst = jsonmember.Number(dst, `,"g":`, e.Output)
+	dst = jsonmember.Number(dst, `,"gt":`, e.Reasoning)
+	dst = jsonmember.Number(dst, `,"ia":`, e.AudioInput)
+	dst = jsonmember.Number(dst, `,"ga":`, e.AudioOutput)
 	dst = jsonmember.Text(dst, `,"e":`, e.Outcome)
 	dst = jsonmember.True(dst, `,"~":true`, e.Estimated)
 	dst = jsonmember.Text(dst, `,"d":`, e.Digest)
@@ -50,5 +53,6 @@ func (e *Entry) appendText(dst []byte) []byte {
 	dst = jsonmember.True(dst, `,"h":true`, e.Hit)
 	dst = jsonmember.Number(dst, `,"si":`, e.SavedInput)
 	dst = jsonmember.Number(dst, `,"sg":`, e.SavedOutput)
+	dst = jsonmember.Number(dst, `,"n":`, e.Documents)
 	return append(dst, '}')
 }

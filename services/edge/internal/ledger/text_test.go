@@ -16,7 +16,7 @@ func TestTextIsRead(t *testing.T) {
 		Dimensions: Dimensions{
 			Tenant: "t", KeyID: "k", Subject: "s", Kind: "o", Model: "m", Version: -7, Variant: "w", Experiment: "x", Arm: "a",
 		},
-		Tokens: Tokens{Input: 1, Cached: 2, Output: 1 << 60}, Outcome: Whole, Estimated: true, Digest: "d", VariantDigest: "wd",
+		Tokens: Tokens{Input: 1, Cached: 2, Output: 1 << 60, Reasoning: 3, AudioInput: 4, AudioOutput: 5}, Documents: 6, Outcome: Whole, Estimated: true, Digest: "d", VariantDigest: "wd",
 		Cost: 5, Price: 6, Claimed: true, Hit: true, SavedInput: 8, SavedOutput: 9,
 		Charges: []Charge{{Period: Period{Budget: 1, Start: 2}, Amount: -3, Money: true}, {}},
 	}

@@ -36,6 +36,8 @@ type Demand struct {
 	// MaxTokens is the most that may be generated, over all answers; 0 when the request
 	// does not bound it, or nothing is generated.
 	MaxTokens int64
+	// Documents is how many documents are ranked; of the kind Rerank only.
+	Documents int
 	// Beside says that this is not the work that the request is for, or not the first
 	// of it: the request's Idempotency-Key is not about it.
 	Beside bool

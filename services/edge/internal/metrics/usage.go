@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	nameUsageCounted  = "poterne.edge.usage.tokens"            // by class: input, cached, output
+	nameUsageCounted  = "poterne.edge.usage.tokens" // by class: input, cached, output, reasoning, audio_input, audio_output
+	nameUsageRanked   = "poterne.edge.usage.documents"
 	nameUsageCost     = "poterne.edge.usage.cost"              // by currency: in its unit
 	nameUsageEntries  = "poterne.edge.usage.entries"           // by outcome: one of package ledger's
 	nameUsageUnpriced = "poterne.edge.usage.unpriced_requests" //
@@ -26,12 +27,13 @@ const KeyBudget = "budget"
 // Usage counts what is used, and what budgets refuse. It is safe for concurrent use,
 // and a nil one counts nothing.
 type Usage struct {
-	tokens, entries, unpriced, failures, atRisk, refused, warned, away metric.Int64Counter
-	cost                                                               metric.Float64Counter
+	tokens, documents, entries, unpriced, failures, atRisk, refused, warned, away metric.Int64Counter
+	cost                                                                          metric.Float64Counter
 
 	// What counts are added with, in the form that takes no memory for each.
-	input, cached, output []metric.AddOption
-	outcomes              map[string][]metric.AddOption
+	input, cached, output              []metric.AddOption
+	reasoning, audioInput, audioOutput []metric.AddOption
+	outcomes                           map[string][]metric.AddOption
 }
 
 // NewUsage makes the instruments, for requests with these outcomes for the most part.
@@ -46,15 +48,17 @@ func NewUsage(m metric.Meter, outcomes ...string) (*Usage, error) {
 		return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))}
 	}
 	u := &Usage{
-		tokens:   counter(nameUsageCounted, "Tokens that are settled, by class; cached ones are among the input."),
-		entries:  counter(nameUsageEntries, "Requests that used something, by outcome."),
-		unpriced: counter(nameUsageUnpriced, "Requests that used something that has no price."),
-		failures: counter(nameUsageFailures, "Failed attempts to write usage."),
-		atRisk:   counter(nameUsageAtRisk, "Requests of which kill -9 loses what they used, since the journal had no room."),
-		refused:  counter(nameBudgetRefused, "Requests that a budget refused, by the budget's scope."),
-		warned:   counter(nameBudgetWarned, "Requests that were warned of a budget, by its scope."),
-		away:     counter(nameBudgetAway, "Requests that needed the ledger while it was away, by what was decided."),
-		input:    with("class", "input"), cached: with("class", "cached"), output: with("class", "output"),
+		tokens:    counter(nameUsageCounted, "Tokens that are settled, by class; cached ones and those of sound are among the input, thoughts and sound among the output."),
+		documents: counter(nameUsageRanked, "Documents whose ranking is settled."),
+		entries:   counter(nameUsageEntries, "Requests that used something, by outcome."),
+		unpriced:  counter(nameUsageUnpriced, "Requests that used something that has no price."),
+		failures:  counter(nameUsageFailures, "Failed attempts to write usage."),
+		atRisk:    counter(nameUsageAtRisk, "Requests of which kill -9 loses what they used, since the journal had no room."),
+		refused:   counter(nameBudgetRefused, "Requests that a budget refused, by the budget's scope."),
+		warned:    counter(nameBudgetWarned, "Requests that were warned of a budget, by its scope."),
+		away:      counter(nameBudgetAway, "Requests that needed the ledger while it was away, by what was decided."),
+		input:     with("class", "input"), cached: with("class", "cached"), output: with("class", "output"),
+		reasoning: with("class", "reasoning"), audioInput: with("class", "audio_input"), audioOutput: with("class", "audio_output"),
 		outcomes: make(map[string][]metric.AddOption),
 	}
 	for _, name := range outcomes {
@@ -65,8 +69,12 @@ func NewUsage(m metric.Meter, outcomes ...string) (*Usage, error) {
 	return u, errors.Join(append(errs, err)...)
 }
 
+// Tokens is what a request used, by class; Cached and AudioInput are among Input,
+// Reasoning and AudioOutput among Output.
+type Tokens struct{ Input, Cached, Output, Reasoning, AudioInput, AudioOutput, Documents int64 }
+
 // Settled counts what a request used; cost is in the currency's unit.
-func (u *Usage) Settled(ctx context.Context, outcome, currency string, input, cached, output int64, cost float64, priced bool) {
+func (u *Usage) Settled(ctx context.Context, outcome, currency string, t Tokens, cost float64, priced bool) {
 	if u == nil {
 		return
 	}
@@ -75,11 +83,19 @@ func (u *Usage) Settled(ctx context.Context, outcome, currency string, input, ca
 		of = []metric.AddOption{metric.WithAttributes(attribute.String("outcome", outcome))}
 	}
 	u.entries.Add(ctx, 1, of...)
-	u.tokens.Add(ctx, input, u.input...)
-	if cached > 0 {
-		u.tokens.Add(ctx, cached, u.cached...)
+	u.tokens.Add(ctx, t.Input, u.input...)
+	u.tokens.Add(ctx, t.Output, u.output...)
+	for _, c := range [...]struct {
+		n  int64
+		of []metric.AddOption
+	}{{t.Cached, u.cached}, {t.Reasoning, u.reasoning}, {t.AudioInput, u.audioInput}, {t.AudioOutput, u.audioOutput}} {
+		if c.n > 0 {
+			u.tokens.Add(ctx, c.n, c.of...)
+		}
 	}
-	u.tokens.Add(ctx, output, u.output...)
+	if t.Documents > 0 {
+		u.documents.Add(ctx, t.Documents)
+	}
 	switch {
 	case !priced:
 		u.unpriced.Add(ctx, 1)

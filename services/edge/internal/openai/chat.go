@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/route"
+	"github.com/poterne/poterne/services/edge/internal/usagedetail"
 )
 
 const (
@@ -68,7 +69,7 @@ func (s *Server) complete(ctx context.Context, c call, rests *rests, answer *edg
 	answer.Id = s.responseID(ctx, chatIDPrefix, resp.GetServedBy())
 	answer.Created = or(c.plan.created(answer.GetCreated()), s.now())
 	if answer.GetUsage() == nil {
-		answer.Usage = usageOf(resp.GetUsage())
+		answer.Usage = usagedetail.Message(resp.GetUsage())
 	}
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, rests.on)
@@ -143,7 +144,7 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
-	total := usageOf(usage)
+	total := usagedetail.Message(usage)
 	s.tellCost(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.StreamChatCompletionResponse{
 		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.routed.model(c.model), Usage: total,

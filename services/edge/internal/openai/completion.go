@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/route"
+	"github.com/poterne/poterne/services/edge/internal/usagedetail"
 )
 
 const (
@@ -44,7 +45,7 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 		legacy(choice, 0)
 	}
 	if answer.GetUsage() == nil {
-		answer.Usage = usageOf(resp.GetUsage())
+		answer.Usage = usagedetail.Message(resp.GetUsage())
 	}
 	return answer, s.inspectCompletion(ctx, c.model, answer)
 }
@@ -76,7 +77,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
-	total := usageOf(usage)
+	total := usagedetail.Message(usage)
 	s.tellCost(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.CreateCompletionResponse{
 		Id: w.id, Object: objectCompletion, Created: w.created, Model: routed.model(c.model), Usage: total,

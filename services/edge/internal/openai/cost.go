@@ -5,12 +5,12 @@ import (
 	"strconv"
 	"time"
 
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/price"
+	"github.com/poterne/poterne/services/edge/internal/usagedetail"
 )
 
 // memberCost is the member of a stream's usage that says what the request cost: its
@@ -21,9 +21,7 @@ const memberCost = "poterne_cost"
 // again costs nothing but what finding it did.
 func (s *Server) tellCost(ctx context.Context, by *inferencev1.ServedBy, u *edgev1.Usage, p *plan, begun time.Time) {
 	micros, currency := audit.From(ctx).Cost()
-	cost, own, priced := s.Meters.Price(metering.Work{Kind: metering.Generate, By: by, Time: begun, Tokens: &commonv1.TokenUsage{
-		PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(), CachedPromptTokens: u.GetPromptTokensDetails().GetCachedTokens(),
-	}})
+	cost, own, priced := s.Meters.Price(metering.Work{Kind: metering.Generate, By: by, Time: begun, Tokens: usagedetail.Of(u)})
 	if p != nil && !p.replayed {
 		micros = p.spent
 	}

@@ -227,22 +227,6 @@ func used(record *audit.Entry, hold metering.Hold, by *inferencev1.ServedBy, u *
 	}
 }
 
-// usageOf returns usage in OpenAI's shape, for engines that tell it beside
-// their answer.
-func usageOf(u *commonv1.TokenUsage) *edgev1.Usage {
-	if u == nil {
-		return nil
-	}
-	out := &edgev1.Usage{
-		PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(),
-		TotalTokens: u.GetPromptTokens() + u.GetCompletionTokens(),
-	}
-	if n := u.GetCachedPromptTokens(); n > 0 {
-		out.PromptTokensDetails = &edgev1.PromptTokensDetails{CachedTokens: n}
-	}
-	return out
-}
-
 // or returns the first value unless it is the zero value.
 func or[T comparable](v, otherwise T) T {
 	var zero T

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
@@ -157,6 +158,48 @@ func TestWhatIsRefusedDoesNotWork(t *testing.T) {
 	}
 	if e.calls != 0 || len(m.ends) != 0 || len(m.asked) != 4 {
 		t.Errorf("%d calls, %d ends, asked %d times", e.calls, len(m.ends), len(m.asked))
+	}
+}
+
+// What a stream says that it cost is what it is billed: classes that the contract has no
+// members for count too.
+func TestTheCostOfClassesIsTold(t *testing.T) {
+	p := &pricing{meter: new(meter)}
+	s, ctx := metered(t, new(meter), new(engine))
+	s.Meters = metering.Meters{p}
+	u := &edgev1.Usage{
+		PromptTokens: 9, CompletionTokens: 8, PromptTokensDetails: &edgev1.PromptTokensDetails{CachedTokens: 1, Extra: map[string]string{"audio_tokens": "2"}},
+		Extra: map[string]string{"completion_tokens_details": `{"reasoning_tokens":3,"audio_tokens":4}`},
+	}
+	s.tellCost(ctx, &inferencev1.ServedBy{Model: "small"}, u, nil, s.Clock.Now())
+	want := &commonv1.TokenUsage{
+		PromptTokens: 9, CompletionTokens: 8, CachedPromptTokens: 1, AudioPromptTokens: 2, ReasoningTokens: 3, AudioCompletionTokens: 4,
+	}
+	if !proto.Equal(p.priced, want) || u.GetExtra()[memberCost] != `"0.000007 USD"` {
+		t.Errorf("priced were %v, told is %v", p.priced, u.GetExtra())
+	}
+}
+
+// pricing is a meter with a price of 7 millionths for everything.
+type pricing struct {
+	*meter
+	priced *commonv1.TokenUsage
+}
+
+func (p *pricing) Price(w metering.Work) (int64, string, bool) {
+	p.priced = w.Tokens
+	return 7, "USD", true
+}
+
+// Each document that is ranked is asked for.
+func TestDocumentsAreMetered(t *testing.T) {
+	m := &meter{refuse: apierr.New(apierr.RateLimited, "no more")}
+	s, ctx := metered(t, m, new(engine))
+	if _, err := s.Rerank(ctx, &edgev1.RerankRequest{Model: "small", Query: "x", Documents: texts([]string{"a", "b", "c"})}); err == nil {
+		t.Fatal("it is let through")
+	}
+	if d := m.asked[0]; d.Kind != metering.Rerank || d.Documents != 3 || d.PromptBytes != 6 {
+		t.Errorf("asked %+v", d)
 	}
 }
 

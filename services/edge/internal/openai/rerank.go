@@ -50,6 +50,7 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edge
 	}
 	hold, err := s.Meters.Begin(ctx, metering.Demand{
 		Kind: metering.Rerank, Model: req.GetModel(), User: req.GetUser(), PromptBytes: rerankSize(req.GetQuery(), documents),
+		Documents: len(documents),
 	}, unaryHeader(ctx))
 	if err != nil {
 		return nil, err

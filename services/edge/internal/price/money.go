@@ -60,6 +60,11 @@ type Units struct {
 	Input, Cached, Output int64
 	// Embedding is tokens that were embedded, and Rerank tokens that were scored.
 	Embedding, Rerank int64
+	// Reasoning is tokens of thoughts, AudioInput and AudioOutput those of sound: they are
+	// none of Input, Cached and Output.
+	Reasoning, AudioInput, AudioOutput int64
+	// Documents is how many were ranked.
+	Documents int64
 	// Requests is how many requests it were.
 	Requests int64
 }
@@ -73,16 +78,34 @@ type Rates struct {
 	Request   int64 `json:"request,omitempty"`
 	// Cached is of tokens from the prefix cache; without it they cost what Input does.
 	Cached *int64 `json:"cached,omitempty"`
+	// Reasoning and AudioOutput are of tokens generated; without them they cost what
+	// Output does. AudioInput is of a prompt's; without it they cost what Input does.
+	Reasoning   *int64 `json:"reasoning,omitempty"`
+	AudioInput  *int64 `json:"audio_input,omitempty"`
+	AudioOutput *int64 `json:"audio_output,omitempty"`
+	// Document is of documents that are ranked.
+	Document int64 `json:"document,omitempty"`
 }
 
 // MaxRate bounds a rate: a million units of the currency for one token.
 const MaxRate = 1_000_000_000_000_000_000
 
-func (r Rates) cached() int64 {
-	if r.Cached != nil {
-		return *r.Cached
+// or is a rate, or where there is none that of the class which it is a part of.
+func or(rate *int64, otherwise int64) int64 {
+	if rate != nil {
+		return *rate
 	}
-	return r.Input
+	return otherwise
+}
+
+// MostInput is the highest rate that a token of a prompt may be billed by.
+func (r Rates) MostInput() int64 {
+	return max(r.Input, or(r.Cached, r.Input), or(r.AudioInput, r.Input))
+}
+
+// MostOutput is the highest rate that a token which is generated may be billed by.
+func (r Rates) MostOutput() int64 {
+	return max(r.Output, or(r.Reasoning, r.Output), or(r.AudioOutput, r.Output))
 }
 
 // Cost returns what u costs: the exact sum over all classes, rounded up to a whole
@@ -90,7 +113,8 @@ func (r Rates) cached() int64 {
 func (r Rates) Cost(u Units) Micros {
 	var hi, lo uint64
 	for _, c := range [...]struct{ rate, units int64 }{
-		{r.Input, u.Input}, {r.cached(), u.Cached}, {r.Output, u.Output}, {r.Embedding, u.Embedding}, {r.Rerank, u.Rerank}, {r.Request, u.Requests},
+		{r.Input, u.Input}, {or(r.Cached, r.Input), u.Cached}, {r.Output, u.Output}, {r.Embedding, u.Embedding}, {r.Rerank, u.Rerank}, {r.Request, u.Requests},
+		{or(r.Reasoning, r.Output), u.Reasoning}, {or(r.AudioInput, r.Input), u.AudioInput}, {or(r.AudioOutput, r.Output), u.AudioOutput}, {r.Document, u.Documents},
 	} {
 		h, l := bits.Mul64(uint64(max(c.rate, 0)), uint64(max(c.units, 0)))
 		var carry uint64
@@ -112,10 +136,14 @@ func (r Rates) Cost(u Units) Micros {
 
 // Dearest returns, of each class, the higher rate.
 func (r Rates) Dearest(o Rates) Rates {
-	cached := max(r.cached(), o.cached())
+	cached := max(or(r.Cached, r.Input), or(o.Cached, o.Input))
+	reasoning := max(or(r.Reasoning, r.Output), or(o.Reasoning, o.Output))
+	audioIn := max(or(r.AudioInput, r.Input), or(o.AudioInput, o.Input))
+	audioOut := max(or(r.AudioOutput, r.Output), or(o.AudioOutput, o.Output))
 	return Rates{
 		Input: max(r.Input, o.Input), Output: max(r.Output, o.Output), Embedding: max(r.Embedding, o.Embedding),
 		Rerank: max(r.Rerank, o.Rerank), Request: max(r.Request, o.Request), Cached: &cached,
+		Reasoning: &reasoning, AudioInput: &audioIn, AudioOutput: &audioOut, Document: max(r.Document, o.Document),
 	}
 }
 

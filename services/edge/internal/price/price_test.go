@@ -36,10 +36,16 @@ func TestCostIsExact(t *testing.T) {
 		n := func() int64 { return rnd.Int64N(int64(1) << rnd.IntN(40)) }
 		rate := func() int64 { return min(rnd.Int64N(int64(1)<<rnd.IntN(61)), MaxRate) }
 		cached := rate()
-		r := Rates{Input: rate(), Output: rate(), Embedding: rate(), Rerank: rate(), Request: rate(), Cached: &cached}
-		u := Units{n(), n(), n(), n(), n(), n()}
+		reasoning, audioIn, audioOut := rate(), rate(), rate()
+		r := Rates{
+			Input: rate(), Output: rate(), Embedding: rate(), Rerank: rate(), Request: rate(), Document: rate(), Cached: &cached,
+			Reasoning: &reasoning, AudioInput: &audioIn, AudioOutput: &audioOut,
+		}
+		u := Units{
+			Input: n(), Cached: n(), Output: n(), Embedding: n(), Rerank: n(), Requests: n(), Reasoning: n(), AudioInput: n(), AudioOutput: n(), Documents: n(),
+		}
 		sum := new(big.Int)
-		for _, p := range [][2]int64{{r.Input, u.Input}, {cached, u.Cached}, {r.Output, u.Output}, {r.Embedding, u.Embedding}, {r.Rerank, u.Rerank}, {r.Request, u.Requests}} {
+		for _, p := range [][2]int64{{r.Input, u.Input}, {cached, u.Cached}, {r.Output, u.Output}, {r.Embedding, u.Embedding}, {r.Rerank, u.Rerank}, {r.Request, u.Requests}, {reasoning, u.Reasoning}, {audioIn, u.AudioInput}, {audioOut, u.AudioOutput}, {r.Document, u.Documents}} {
 			sum.Add(sum, new(big.Int).Mul(big.NewInt(p[0]), big.NewInt(p[1])))
 		}
 		sum.Add(sum, big.NewInt(999_999)).Div(sum, big.NewInt(1_000_000))
@@ -53,6 +59,9 @@ func TestCostIsExact(t *testing.T) {
 	}
 	if got := (Rates{Input: 150_000}).Cost(Units{Input: 1, Cached: 1}); got != 1 {
 		t.Errorf("two tokens at 0.15 a million cost %d", got)
+	}
+	if got := (Rates{Input: 1e6, Output: 10e6}).Cost(Units{AudioInput: 1, Reasoning: 1, AudioOutput: 1}); got != 21 {
+		t.Errorf("without prices of their own a token of sound, a thought and a token of sound cost %d", got)
 	}
 	if got := (Rates{Input: -5, Output: 1}).Cost(Units{Input: 5, Output: -3}); got != 0 {
 		t.Errorf("numbers below 0 cost %d", got)

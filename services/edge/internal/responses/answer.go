@@ -5,6 +5,7 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/usagedetail"
 )
 
 // The states of a response, and of its items.
@@ -66,7 +67,7 @@ func (s *Server) end(r *edgev1.Response, finish string, u *edgev1.Usage) {
 		r.Usage = &edgev1.ResponseUsage{
 			InputTokens: u.GetPromptTokens(), OutputTokens: u.GetCompletionTokens(), TotalTokens: u.GetTotalTokens(),
 			InputTokensDetails:  &edgev1.ResponseInputTokensDetails{CachedTokens: u.GetPromptTokensDetails().GetCachedTokens()},
-			OutputTokensDetails: new(edgev1.ResponseOutputTokensDetails),
+			OutputTokensDetails: &edgev1.ResponseOutputTokensDetails{ReasoningTokens: usagedetail.Of(u).GetReasoningTokens()},
 		}
 	}
 }

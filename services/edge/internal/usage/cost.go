@@ -46,5 +46,8 @@ func (m *Meter) Price(w metering.Work) (micros int64, currency string, priced bo
 }
 
 func tokens(u *commonv1.TokenUsage) ledger.Tokens {
-	return ledger.Tokens{Input: int64(u.GetPromptTokens()), Cached: int64(u.GetCachedPromptTokens()), Output: int64(u.GetCompletionTokens())}
+	return ledger.Tokens{
+		Input: int64(u.GetPromptTokens()), Cached: int64(u.GetCachedPromptTokens()), Output: int64(u.GetCompletionTokens()),
+		Reasoning: int64(u.GetReasoningTokens()), AudioInput: int64(u.GetAudioPromptTokens()), AudioOutput: int64(u.GetAudioCompletionTokens()),
+	}
 }

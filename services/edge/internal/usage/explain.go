@@ -39,13 +39,21 @@ func explainRefused(ctx context.Context, b budget.Budget, why string) {
 // explainUsage notes what a model's work came to, by what the engine counted.
 func (h *hold) explainUsage(ctx context.Context, book *price.Book, priced bool) {
 	entry := audit.From(ctx)
-	at := [7]explain.Attribute{
+	at := [12]explain.Attribute{
 		{Name: "kind", Value: h.entry.Kind},
 		{Name: "prompt_tokens", Value: strconv.FormatInt(h.entry.Input, 10)},
 		{Name: "cached_tokens", Value: strconv.FormatInt(h.entry.Cached, 10)},
 		{Name: "completion_tokens", Value: strconv.FormatInt(h.entry.Output, 10)},
 	}
 	list := at[:4]
+	for _, more := range [...]struct {
+		name string
+		n    int64
+	}{{"reasoning_tokens", h.entry.Reasoning}, {"audio_prompt_tokens", h.entry.AudioInput}, {"audio_completion_tokens", h.entry.AudioOutput}, {"documents", h.entry.Documents}} {
+		if more.n > 0 {
+			list = append(list, explain.Attribute{Name: more.name, Value: strconv.FormatInt(more.n, 10)})
+		}
+	}
 	if h.entry.Estimated {
 		list = append(list, explain.Attribute{Name: "estimated", Value: "true"})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/budget"
 	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/price"
 )
 
@@ -80,7 +81,7 @@ func (h *hold) End(ctx context.Context, err error) {
 	h.slot.Free()
 	h.explainUsage(ctx, book, priced)
 	cost := price.Micros(h.entry.Cost)
-	m.metrics.Settled(ctx, h.entry.Outcome, book.Currency(), h.entry.Input, h.entry.Cached, h.entry.Output, float64(cost)/1e6, priced)
+	m.metrics.Settled(ctx, h.entry.Outcome, book.Currency(), tokensByClass(&h.entry), float64(cost)/1e6, priced)
 	if priced {
 		audit.From(ctx).AddCost(h.entry.Cost, book.Currency())
 	}
@@ -98,6 +99,13 @@ func settle(e *ledger.Entry, book *price.Book) bool {
 	return true
 }
 
+// tokensByClass is what the meters are told.
+func tokensByClass(e *ledger.Entry) metrics.Tokens {
+	return metrics.Tokens{
+		Input: e.Input, Cached: e.Cached, Output: e.Output, Reasoning: e.Reasoning, AudioInput: e.AudioInput, AudioOutput: e.AudioOutput, Documents: e.Documents,
+	}
+}
+
 // units is what of an entry has which price.
 func units(e *ledger.Entry) price.Units {
 	u := price.Units{Requests: 1}
@@ -105,10 +113,16 @@ func units(e *ledger.Entry) price.Units {
 	case metering.Embed:
 		u.Embedding = e.Input
 	case metering.Rerank:
-		u.Rerank = e.Input
+		u.Rerank, u.Documents = e.Input, e.Documents
 	case metering.Generate:
-		cached := min(e.Cached, e.Input)
-		u.Input, u.Cached, u.Output = e.Input-cached, cached, e.Output
+		// Each token has one class. What is both sound and cached, or both sound and a
+		// thought, is sound.
+		u.AudioInput = min(e.AudioInput, e.Input)
+		u.Cached = min(e.Cached, e.Input-u.AudioInput)
+		u.Input = e.Input - u.AudioInput - u.Cached
+		u.AudioOutput = min(e.AudioOutput, e.Output)
+		u.Reasoning = min(e.Reasoning, e.Output-u.AudioOutput)
+		u.Output = e.Output - u.AudioOutput - u.Reasoning
 	}
 	return u
 }

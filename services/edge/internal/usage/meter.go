@@ -88,6 +88,7 @@ func (m *Meter) Begin(ctx context.Context, d metering.Demand, setHeader func(met
 		Dimensions: ledger.Dimensions{
 			Tenant: short(caller.Tenant), KeyID: short(caller.KeyID), Subject: short(caller.Subject), Kind: string(d.Kind), Model: modelName(d.Model),
 		},
+		Documents: int64(d.Documents),
 	}}
 	if !d.Beside {
 		if err := m.claim(ctx, &h.entry, caller); err != nil {
@@ -140,15 +141,14 @@ func (m *Meter) most(d metering.Demand, rates price.Rates, prompt int64) budget.
 		if out <= 0 {
 			out = m.cfg.DefaultMaxTokens
 		}
-		if rates.Cached != nil { // which of the prompt is cached is known later
-			rates.Input = max(rates.Input, *rates.Cached)
-		}
+		// Which class a token is of is known later.
+		rates.Input, rates.Output = rates.MostInput(), rates.MostOutput()
 		u.Input, u.Output = prompt, out
 		need.Tokens = price.Add(prompt, out)
 	case metering.Embed:
 		u.Embedding = prompt
 	case metering.Rerank:
-		u.Rerank = prompt
+		u.Rerank, u.Documents = prompt, int64(d.Documents)
 	}
 	need.Money = int64(rates.Cost(u))
 	return need

@@ -101,6 +101,7 @@ func (s *Server) ListPrices(ctx context.Context, req *edgev1.ListPricesRequest) 
 func ratesOf(r *edgev1.PriceRates) price.Rates {
 	return price.Rates{
 		Input: r.GetInput(), Cached: r.CachedInput, Output: r.GetOutput(), Embedding: r.GetEmbedding(), Rerank: r.GetRerank(), Request: r.GetRequest(),
+		Reasoning: r.Reasoning, AudioInput: r.AudioInput, AudioOutput: r.AudioOutput, Document: r.GetDocument(),
 	}
 }
 
@@ -110,6 +111,7 @@ func priceMessage(p price.Price) *edgev1.Price {
 		CreateTime: timestamppb.New(p.CreateTime), Creator: p.Creator, Revision: p.Revision,
 		Rates: &edgev1.PriceRates{
 			Input: p.Rates.Input, CachedInput: p.Rates.Cached, Output: p.Rates.Output, Embedding: p.Rates.Embedding, Rerank: p.Rates.Rerank, Request: p.Rates.Request,
+			Reasoning: p.Rates.Reasoning, AudioInput: p.Rates.AudioInput, AudioOutput: p.Rates.AudioOutput, Document: p.Rates.Document,
 		},
 	}
 }

@@ -147,6 +147,7 @@ func rowMessage(r ledger.Row, q ledger.Query) *edgev1.UsageRow {
 		Experiment: r.Experiment, Arm: r.Arm, Requests: r.Requests, PartialRequests: r.Partial, UnpricedRequests: r.Unpriced,
 		InputTokens: r.Input, CachedTokens: r.Cached, OutputTokens: r.Output, Cost: r.Cost,
 		CacheHits: r.Hits, SavedInputTokens: r.SavedInput, SavedOutputTokens: r.SavedOutput,
+		ReasoningTokens: r.Reasoning, AudioInputTokens: r.AudioInput, AudioOutputTokens: r.AudioOutput, Documents: r.Documents,
 	}
 	if q.Time != "" {
 		out.Time = timestamppb.New(r.Start)
@@ -205,14 +206,15 @@ func lines(rows []ledger.Row, q ledger.Query, first bool, currency string) ([]by
 		}
 	}
 	if first {
-		_ = w.Write(append(slices.Clone(by), "requests", "partial_requests", "unpriced_requests", "input_tokens", "cached_tokens", "output_tokens", "cost", "currency", "cache_hits", "saved_input_tokens", "saved_output_tokens"))
+		_ = w.Write(append(slices.Clone(by), "requests", "partial_requests", "unpriced_requests", "input_tokens", "cached_tokens", "output_tokens", "cost", "currency", "cache_hits", "saved_input_tokens", "saved_output_tokens",
+			"reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "documents"))
 	}
 	for _, r := range rows {
 		values := map[string]string{
 			"time": r.Start.Format(time.RFC3339), "tenant": r.Tenant, "key": r.KeyID, "subject": r.Subject, "kind": r.Kind, "model": r.Model,
 			"version": strconv.Itoa(int(r.Version)), "variant": r.Variant, "experiment": r.Experiment, "arm": r.Arm,
 		}
-		line := make([]string, 0, len(by)+11)
+		line := make([]string, 0, len(by)+15)
 		for _, name := range by {
 			line = append(line, plain(values[name]))
 		}
@@ -220,7 +222,7 @@ func lines(rows []ledger.Row, q ledger.Query, first bool, currency string) ([]by
 			line = append(line, strconv.FormatInt(n, 10))
 		}
 		line = append(line, price.Micros(r.Cost).String(), currency)
-		for _, n := range []int64{r.Hits, r.SavedInput, r.SavedOutput} {
+		for _, n := range []int64{r.Hits, r.SavedInput, r.SavedOutput, r.Reasoning, r.AudioInput, r.AudioOutput, r.Documents} {
 			line = append(line, strconv.FormatInt(n, 10))
 		}
 		_ = w.Write(line)

@@ -73,6 +73,10 @@ func without(total, beginning *commonv1.TokenUsage) *commonv1.TokenUsage {
 		PromptTokens:       max(total.GetPromptTokens()-beginning.GetPromptTokens(), 0),
 		CompletionTokens:   max(total.GetCompletionTokens()-beginning.GetCompletionTokens(), 0),
 		CachedPromptTokens: max(total.GetCachedPromptTokens()-beginning.GetCachedPromptTokens(), 0),
+
+		ReasoningTokens:       max(total.GetReasoningTokens()-beginning.GetReasoningTokens(), 0),
+		AudioPromptTokens:     max(total.GetAudioPromptTokens()-beginning.GetAudioPromptTokens(), 0),
+		AudioCompletionTokens: max(total.GetAudioCompletionTokens()-beginning.GetAudioCompletionTokens(), 0),
 	}
 }
 

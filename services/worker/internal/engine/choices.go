@@ -143,7 +143,10 @@ func total(parts []part, usages []*commonv1.TokenUsage) *commonv1.TokenUsage {
 		if parts[i].first {
 			sum.PromptTokens = added(sum.GetPromptTokens(), u.GetPromptTokens())
 			sum.CachedPromptTokens = added(sum.GetCachedPromptTokens(), u.GetCachedPromptTokens())
+			sum.AudioPromptTokens = added(sum.GetAudioPromptTokens(), u.GetAudioPromptTokens())
 		}
+		sum.ReasoningTokens = added(sum.GetReasoningTokens(), u.GetReasoningTokens())
+		sum.AudioCompletionTokens = added(sum.GetAudioCompletionTokens(), u.GetAudioCompletionTokens())
 		sum.CompletionTokens = added(sum.GetCompletionTokens(), u.GetCompletionTokens())
 		sum.Estimated = sum.GetEstimated() || u.GetEstimated()
 	}

@@ -178,7 +178,8 @@ func (s *sharedSink) ended(part int, usage *commonv1.TokenUsage) {
 	defer s.mu.Unlock()
 	s.usages[part] = &commonv1.TokenUsage{ // the engine's own changes with every chunk
 		PromptTokens: usage.GetPromptTokens(), CachedPromptTokens: usage.GetCachedPromptTokens(),
-		CompletionTokens: usage.GetCompletionTokens(), Estimated: usage.GetEstimated(),
+		CompletionTokens: usage.GetCompletionTokens(), Estimated: usage.GetEstimated(), ReasoningTokens: usage.GetReasoningTokens(),
+		AudioPromptTokens: usage.GetAudioPromptTokens(), AudioCompletionTokens: usage.GetAudioCompletionTokens(),
 	}
 }
 
@@ -254,11 +255,7 @@ func (s *sharedSink) last(usage *commonv1.TokenUsage) error {
 
 // usageText writes OpenAI's usage object.
 func usageText(u *commonv1.TokenUsage) []byte {
-	out := append([]byte(`{"prompt_tokens":`), number64(int64(u.GetPromptTokens()))...)
-	out = append(append(out, `,"completion_tokens":`...), number64(int64(u.GetCompletionTokens()))...)
-	out = append(append(out, `,"total_tokens":`...), number64(int64(u.GetPromptTokens())+int64(u.GetCompletionTokens()))...)
-	out = append(append(out, `,"prompt_tokens_details":{"cached_tokens":`...), number64(int64(u.GetCachedPromptTokens()))...)
-	return append(out, '}', '}')
+	return appendUsage(nil, u)
 }
 
 func number64(n int64) []byte { return strconv.AppendInt(nil, n, 10) }

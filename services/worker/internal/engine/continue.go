@@ -62,10 +62,12 @@ type join struct {
 func (j *join) total(rest *commonv1.TokenUsage) *commonv1.TokenUsage {
 	base := j.from.Usage
 	if base.GetPromptTokens() == 0 {
-		j.sum.PromptTokens, j.sum.CachedPromptTokens = rest.GetPromptTokens(), rest.GetCachedPromptTokens()
+		j.sum.PromptTokens, j.sum.CachedPromptTokens, j.sum.AudioPromptTokens = rest.GetPromptTokens(), rest.GetCachedPromptTokens(), rest.GetAudioPromptTokens()
 	} else {
-		j.sum.PromptTokens, j.sum.CachedPromptTokens = base.GetPromptTokens(), base.GetCachedPromptTokens()
+		j.sum.PromptTokens, j.sum.CachedPromptTokens, j.sum.AudioPromptTokens = base.GetPromptTokens(), base.GetCachedPromptTokens(), base.GetAudioPromptTokens()
 	}
+	j.sum.ReasoningTokens = add(base.GetReasoningTokens(), rest.GetReasoningTokens())
+	j.sum.AudioCompletionTokens = add(base.GetAudioCompletionTokens(), rest.GetAudioCompletionTokens())
 	j.sum.CompletionTokens = add(base.GetCompletionTokens(), rest.GetCompletionTokens())
 	j.sum.Estimated = base.GetEstimated() || rest.GetEstimated()
 	return &j.sum
@@ -184,7 +186,16 @@ func appendUsage(b []byte, u *commonv1.TokenUsage) []byte {
 	member(`,"completion_tokens"`, u.GetCompletionTokens())
 	member(`,"total_tokens"`, add(u.GetPromptTokens(), u.GetCompletionTokens()))
 	member(`,"prompt_tokens_details":{"cached_tokens"`, u.GetCachedPromptTokens())
-	return append(b, "}}"...)
+	if n := u.GetAudioPromptTokens(); n > 0 {
+		member(`,"audio_tokens"`, n)
+	}
+	b = append(b, '}')
+	if u.GetReasoningTokens() > 0 || u.GetAudioCompletionTokens() > 0 {
+		member(`,"completion_tokens_details":{"reasoning_tokens"`, u.GetReasoningTokens())
+		member(`,"audio_tokens"`, u.GetAudioCompletionTokens())
+		b = append(b, '}')
+	}
+	return append(b, '}')
 }
 
 func errNotContinuable() error {

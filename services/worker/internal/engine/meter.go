@@ -97,6 +97,10 @@ func (m *meter) usageOf(text []byte, bare bool, d delta) bool {
 	if u.cached > 0 {
 		m.usage.CachedPromptTokens = min(u.cached, u.prompt)
 	}
+	// Of thoughts and sound an engine tells with the whole answer's.
+	m.usage.AudioPromptTokens = max(m.usage.GetAudioPromptTokens(), min(u.audioPrompt, u.prompt))
+	m.usage.ReasoningTokens = max(m.usage.GetReasoningTokens(), min(u.reasoning, u.completion))
+	m.usage.AudioCompletionTokens = max(m.usage.GetAudioCompletionTokens(), min(u.audioCompletion, u.completion))
 	switch {
 	case !bare:
 		m.choice(d.index, u.completion)
@@ -126,7 +130,7 @@ func (m *meter) choice(index int, tokens int32) {
 	m.usage.CompletionTokens = total
 }
 
-type counts struct{ prompt, completion, cached int32 }
+type counts struct{ prompt, completion, cached, audioPrompt, reasoning, audioCompletion int32 }
 
 func readUsage(text []byte) (u counts, ok bool) {
 	w := jsonwalk.NewWalk(text)
@@ -141,16 +145,25 @@ func readUsage(text []byte) (u counts, ok bool) {
 		case "completion_tokens":
 			u.completion = readCount(value)
 		case "prompt_tokens_details":
-			details := jsonwalk.NewWalk(value)
-			for {
-				name, at, more := details.Next()
-				if !more {
-					break
-				}
-				if string(name) == "cached_tokens" {
-					u.cached = readCount(at.Of(value))
-				}
-			}
+			u.cached, u.audioPrompt = readDetails(value, "cached_tokens")
+		case "completion_tokens_details":
+			u.reasoning, u.audioCompletion = readDetails(value, "reasoning_tokens")
+		}
+	}
+}
+
+// readDetails returns the count of that name, and that of sound.
+func readDetails(value []byte, of string) (n, audio int32) {
+	details := jsonwalk.NewWalk(value)
+	for {
+		name, at, more := details.Next()
+		switch {
+		case !more:
+			return n, audio
+		case string(name) == of:
+			n = readCount(at.Of(value))
+		case string(name) == "audio_tokens":
+			audio = readCount(at.Of(value))
 		}
 	}
 }

@@ -13,7 +13,12 @@ type usageJSON struct {
 	CompletionTokens float64 `json:"completion_tokens"`
 	PromptDetails    *struct {
 		CachedTokens float64 `json:"cached_tokens"`
+		AudioTokens  float64 `json:"audio_tokens"`
 	} `json:"prompt_tokens_details"`
+	CompletionDetails *struct {
+		ReasoningTokens float64 `json:"reasoning_tokens"`
+		AudioTokens     float64 `json:"audio_tokens"`
+	} `json:"completion_tokens_details"`
 }
 
 // usageOf reads OpenAI's usage object; what is missing or odd counts as 0.
@@ -28,6 +33,11 @@ func usageOf(raw []byte) *commonv1.TokenUsage {
 	out := &commonv1.TokenUsage{PromptTokens: count(u.PromptTokens), CompletionTokens: count(u.CompletionTokens)}
 	if u.PromptDetails != nil {
 		out.CachedPromptTokens = min(count(u.PromptDetails.CachedTokens), out.GetPromptTokens())
+		out.AudioPromptTokens = min(count(u.PromptDetails.AudioTokens), out.GetPromptTokens())
+	}
+	if d := u.CompletionDetails; d != nil {
+		out.ReasoningTokens = min(count(d.ReasoningTokens), out.GetCompletionTokens())
+		out.AudioCompletionTokens = min(count(d.AudioTokens), out.GetCompletionTokens())
 	}
 	return out
 }

@@ -998,7 +998,7 @@ func (x *ResponseInputTokensDetails) GetCachedTokens() int32 {
 // Of the tokens generated.
 type ResponseOutputTokensDetails struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Those of thoughts: 0, since engines do not tell.
+	// Those of thoughts, where the engine tells them; 0 where it does not.
 	ReasoningTokens int32 `protobuf:"varint,1,opt,name=reasoning_tokens,json=reasoningTokens,proto3" json:"reasoning_tokens,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
