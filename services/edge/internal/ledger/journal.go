@@ -97,7 +97,7 @@ func readLines(path string, ended func([]Entry) error) (skipped int, err error) 
 		var e Entry
 		if json.Unmarshal(object, &e) != nil || e.ID == "" {
 			skipped++
-			return nil
+			return nil //nolint:nilerr // it is counted
 		}
 		if batch = append(batch, e); len(batch) < maxBatch {
 			return nil

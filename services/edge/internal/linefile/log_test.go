@@ -46,7 +46,7 @@ func read(t *testing.T, dir string) (out []string, torn int) {
 func add(t *testing.T, l *Log, from, to int) (out []string) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		o := fmt.Sprintf(`{"n":%d,"crc":"%s"}`, i, strings.Repeat("x", 4000))
+		o := fmt.Sprintf(`{"n":%d,"crc":%q}`, i, strings.Repeat("x", 4000))
 		if err := l.Append([]byte(o), int64(i)); err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestATornLineIsNoLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = f.remove() }()
-		for _, o := range []string{fmt.Sprintf(`{"n":%d,"kept":true,"again":%d}`, n, n), fmt.Sprintf(`{"m":%d,"text":"%s","again":%d}`, n, strings.Repeat("z", 20), n)} {
+		for _, o := range []string{fmt.Sprintf(`{"n":%d,"kept":true,"again":%d}`, n, n), fmt.Sprintf(`{"m":%d,"text":%q,"again":%d}`, n, strings.Repeat("z", 20), n)} {
 			if err := f.append([]byte(o)); err != nil {
 				t.Fatal(err)
 			}
