@@ -113,8 +113,16 @@ func (r Rates) MostOutput() int64 {
 func (r Rates) Cost(u Units) Micros {
 	var hi, lo uint64
 	for _, c := range [...]struct{ rate, units int64 }{
-		{r.Input, u.Input}, {or(r.Cached, r.Input), u.Cached}, {r.Output, u.Output}, {r.Embedding, u.Embedding}, {r.Rerank, u.Rerank}, {r.Request, u.Requests},
-		{or(r.Reasoning, r.Output), u.Reasoning}, {or(r.AudioInput, r.Input), u.AudioInput}, {or(r.AudioOutput, r.Output), u.AudioOutput}, {r.Document, u.Documents},
+		{r.Input, u.Input},
+		{or(r.Cached, r.Input), u.Cached},
+		{r.Output, u.Output},
+		{r.Embedding, u.Embedding},
+		{r.Rerank, u.Rerank},
+		{r.Request, u.Requests},
+		{or(r.Reasoning, r.Output), u.Reasoning},
+		{or(r.AudioInput, r.Input), u.AudioInput},
+		{or(r.AudioOutput, r.Output), u.AudioOutput},
+		{r.Document, u.Documents},
 	} {
 		h, l := bits.Mul64(uint64(max(c.rate, 0)), uint64(max(c.units, 0)))
 		var carry uint64
