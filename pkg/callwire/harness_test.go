@@ -47,11 +47,11 @@ type node struct {
 	direct *callwire.Server
 }
 
-func serve(t testing.TB, s *service, creds credentials.TransportCredentials, change ...func(*callwire.ServerOptions)) *node {
-	t.Helper()
-	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func serve(tb testing.TB, s *service, creds credentials.TransportCredentials, change ...func(*callwire.ServerOptions)) *node {
+	tb.Helper()
+	lis, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	chain := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if err := grpc.SetHeader(ctx, map[string][]string{"chain": {info.FullMethod}}); err != nil {
@@ -77,12 +77,12 @@ func serve(t testing.TB, s *service, creds credentials.TransportCredentials, cha
 		grpc.StreamInterceptor(streams), grpc.MaxSendMsgSize(1<<20))
 	testpb.RegisterTestServiceServer(n.direct.Registrar(n.grpc), s)
 	go func() { _ = n.grpc.Serve(n.direct.Listener(lis)) }()
-	t.Cleanup(func() { n.direct.Stop(); n.grpc.Stop() })
+	tb.Cleanup(func() { n.direct.Stop(); n.grpc.Stop() })
 	return n
 }
 
-func pool(t testing.TB, creds credentials.TransportCredentials, perAddress int, change ...func(*callwire.PoolOptions)) *callwire.Pool {
-	t.Helper()
+func pool(tb testing.TB, creds credentials.TransportCredentials, perAddress int, change ...func(*callwire.PoolOptions)) *callwire.Pool {
+	tb.Helper()
 	o := callwire.PoolOptions{
 		Credentials: creds, PerAddress: perAddress, DialTimeout: 5 * time.Second,
 		KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second, MaxRecvBytes: 1 << 20,
@@ -91,7 +91,7 @@ func pool(t testing.TB, creds credentials.TransportCredentials, perAddress int, 
 		c(&o)
 	}
 	p := callwire.NewPool(o)
-	t.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	return p
 }
 

@@ -132,8 +132,8 @@ func (p *Pool) put(c *clientConn, usable bool) {
 	if usable && p.opts.Streams {
 		usable = c.r.Buffered() == 0 && c.conn.SetReadDeadline(time.Time{}) == nil
 	}
-	if close := p.keeps(c, usable); close != nil {
-		_ = close.conn.Close() // which may take a while with TLS
+	if spare := p.keeps(c, usable); spare != nil {
+		_ = spare.conn.Close() // which may take a while with TLS
 	}
 }
 

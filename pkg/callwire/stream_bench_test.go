@@ -22,6 +22,7 @@ func BenchmarkStream(b *testing.B) {
 }
 
 func benchmarkStream(b *testing.B, pause time.Duration) {
+	b.Helper()
 	const messages = 64
 	s := &service{stream: func(_ *testpb.StreamingOutputCallRequest, to grpc.ServerStreamingServer[testpb.StreamingOutputCallResponse]) error {
 		m := part("x", 250)

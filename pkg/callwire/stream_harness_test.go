@@ -25,19 +25,19 @@ type line struct {
 	conn *grpc.ClientConn
 }
 
-func newLine(t testing.TB, s *service, perAddress int, change ...func(*callwire.PoolOptions)) *line {
-	t.Helper()
-	return lineTo(t, serve(t, s, plain()), perAddress, change...)
+func newLine(tb testing.TB, s *service, perAddress int, change ...func(*callwire.PoolOptions)) *line {
+	tb.Helper()
+	return lineTo(tb, serve(tb, s, plain()), perAddress, change...)
 }
 
-func lineTo(t testing.TB, n *node, perAddress int, change ...func(*callwire.PoolOptions)) *line {
-	t.Helper()
+func lineTo(tb testing.TB, n *node, perAddress int, change ...func(*callwire.PoolOptions)) *line {
+	tb.Helper()
 	conn, err := grpc.NewClient(n.addr, grpc.WithTransportCredentials(plain()))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return &line{node: n, conn: conn, pool: pool(t, plain(), perAddress, append(change, streams)...)}
+	tb.Cleanup(func() { _ = conn.Close() })
+	return &line{node: n, conn: conn, pool: pool(tb, plain(), perAddress, append(change, streams)...)}
 }
 
 func (l *line) ordinary(ctx context.Context, opts ...grpc.CallOption) func() (grpc.ClientStream, error) {
@@ -47,15 +47,15 @@ func (l *line) ordinary(ctx context.Context, opts ...grpc.CallOption) func() (gr
 }
 
 // open begins a stream on a connection of its own, when there is one.
-func (l *line) open(t testing.TB, ctx context.Context, opts ...grpc.CallOption) grpc.ClientStream { //nolint:revive // t comes first
-	t.Helper()
+func (l *line) open(tb testing.TB, ctx context.Context, opts ...grpc.CallOption) grpc.ClientStream { //nolint:revive // tb comes first
+	tb.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		if s := l.pool.Open(ctx, l.addr, callwire.Stream{Method: streamMethod, Opts: opts, Ordinary: l.ordinary(ctx, opts...)}); s != nil {
 			return s
 		}
 		<-time.After(2 * time.Millisecond)
 	}
-	t.Fatal("no stream was carried")
+	tb.Fatal("no stream was carried")
 	return nil
 }
 

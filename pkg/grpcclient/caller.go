@@ -75,7 +75,7 @@ func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *g
 		return err
 	}
 	defer l.cancel()
-	err = invoker(metadata.NewOutgoingContext(l.ctx, l.md), method, req, reply, cc, opts...)
+	err = invoker(metadata.NewOutgoingContext(l.ctx, l.md), method, req, reply, cc, opts...) //nolint:contextcheck // the call's own, made of the caller's
 	l.tell(err)
 	return err
 }

@@ -198,7 +198,7 @@ func (h handing) Invoke(ctx context.Context, method string, args, reply any, opt
 		return err
 	}
 	defer l.cancel()
-	err = h.to.Hand(l.ctx, l.md, method, args, reply, opts...)
+	err = h.to.Hand(l.ctx, l.md, method, args, reply, opts...) //nolint:contextcheck // the call's own, made of the caller's
 	l.tell(err)
 	return err
 }

@@ -56,7 +56,7 @@ func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
 			call := o.begin(ctx, info.FullMethod)
 			err = errPanicked
 			defer func() { o.end(&call, err) }()
-			resp, err = handler(call.ctx, req)
+			resp, err = handler(call.ctx, req) //nolint:contextcheck // it is made of the call's
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {

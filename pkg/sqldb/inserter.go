@@ -39,7 +39,7 @@ func (i *Inserter) Prepare(ctx context.Context) error {
 	}
 	prepared := make(map[int]*sql.Stmt)
 	for _, rows := range insertedAtOnce() {
-		stmt, err := i.db.PrepareContext(ctx, strings.Join([]string{i.db.Dialect.insert(), i.into, "(", i.columns, ") VALUES", i.db.Dialect.Places(rows, i.width), i.after}, " "))
+		stmt, err := i.db.PrepareContext(ctx, strings.Join([]string{i.db.Dialect.insert(), i.into, "(", i.columns, ") VALUES", i.db.Dialect.Places(rows, i.width), i.after}, " ")) //nolint:sqlclosecheck // the database closes it
 		if err != nil {
 			return fmt.Errorf("sqldb: prepare: %w", err)
 		}

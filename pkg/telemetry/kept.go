@@ -15,7 +15,7 @@ type Kept[K comparable, V any] struct {
 }
 
 // Get returns what is kept for the key, and makes it when there is nothing yet.
-func (k *Kept[K, V]) Get(key K, make func(K) V) V {
+func (k *Kept[K, V]) Get(key K, create func(K) V) V {
 	if t := k.table.Load(); t != nil {
 		if v, ok := (*t)[key]; ok {
 			return v
@@ -30,7 +30,7 @@ func (k *Kept[K, V]) Get(key K, make func(K) V) V {
 		}
 		next = maps.Clone(*t)
 	}
-	v := make(key)
+	v := create(key)
 	next[key] = v
 	k.table.Store(&next)
 	return v

@@ -78,7 +78,7 @@ func (p *platform) edgeConfig() (*edge.Config, error) {
 	webhooks := &cfg.Security.Webhooks
 	webhooks.AllowNetworks, webhooks.AllowHTTP = p.cfg.WebhookAddresses, len(p.cfg.WebhookAddresses) > 0
 	var err error
-	if webhooks.Key, err = p.dir.masterKey("webhooks.key"); err != nil {
+	if webhooks.Key, err = p.dir.masterKey(); err != nil {
 		return nil, err
 	}
 	cfg.Security.Tokens = p.cfg.tokens()

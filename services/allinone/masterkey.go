@@ -17,14 +17,16 @@ const (
 	masterKeyBytes = 32
 	// masterKeyName is what of it is kept beside what it seals.
 	masterKeyName = "local"
+	// webhooksKey is the file of the key that seals the secrets of webhooks.
+	webhooksKey = "webhooks.key"
 )
 
-// masterKey returns the master key in a file of the data directory, `name:key` as the
+// masterKey returns the master key in its file of the data directory, `name:key` as the
 // services' settings have it, readable by its owner only. The first start makes it: who
 // has a copy of the databases, and not of this file, reads nothing that it seals. One
 // that is there is never replaced, since what it sealed would be lost.
-func (d *dataDir) masterKey(file string) (config.Secret, error) {
-	path := d.join(file)
+func (d *dataDir) masterKey() (config.Secret, error) {
+	path := d.join(webhooksKey)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d.makeMasterKey(path)

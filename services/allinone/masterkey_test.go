@@ -12,7 +12,7 @@ import (
 // The key is made once, for its owner only; one that is there is never replaced.
 func TestMasterKeysAreMadeOnce(t *testing.T) {
 	d := &dataDir{path: t.TempDir()}
-	first, err := d.masterKey("webhooks.key")
+	first, err := d.masterKey()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,10 +20,10 @@ func TestMasterKeysAreMadeOnce(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	if again, err := d.masterKey("webhooks.key"); err != nil || again != first || !strings.HasPrefix(again.Reveal(), "local:") {
+	if again, err := d.masterKey(); err != nil || again != first || !strings.HasPrefix(again.Reveal(), "local:") {
 		t.Errorf("the next start has another key: %v", err)
 	}
-	if other, err := (&dataDir{path: t.TempDir()}).masterKey("webhooks.key"); err != nil || other == first {
+	if other, err := (&dataDir{path: t.TempDir()}).masterKey(); err != nil || other == first {
 		t.Errorf("two data directories have one key: %v", err)
 	}
 	if files, err := os.ReadDir(d.path); err != nil || len(files) != 1 {
@@ -37,7 +37,7 @@ func TestMasterKeysAreMadeOnce(t *testing.T) {
 	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := d.masterKey("webhooks.key")
+	kept, err := d.masterKey()
 	if cfg.Security.Webhooks.Key = kept; err != nil || kept.Reveal() != "damaged" || cfg.Complete() == nil {
 		t.Errorf("a damaged key is taken, or replaced: %v", err)
 	}

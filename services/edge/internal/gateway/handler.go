@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -366,38 +365,4 @@ func (h *handler) transcode(w *writer, r *http.Request) {
 		}
 	}
 	h.gateway.ServeHTTP(w, r)
-}
-
-// traceHeaders are those of a trace in a request's, or an answer's, header, under the
-// names that net/http has for them already. It keeps the answer free of the request's
-// baggage.
-type traceHeaders struct{ propagation.HeaderCarrier }
-
-// Get returns the first value of a header.
-func (c traceHeaders) Get(key string) string {
-	if values := c.Values(key); len(values) > 0 {
-		return values[0]
-	}
-	return ""
-}
-
-// Values returns the values of a header.
-func (c traceHeaders) Values(key string) []string {
-	switch key {
-	case "traceparent":
-		return c.HeaderCarrier["Traceparent"]
-	case "tracestate":
-		return c.HeaderCarrier["Tracestate"]
-	case "baggage":
-		return c.HeaderCarrier["Baggage"]
-	default:
-		return c.HeaderCarrier.Values(key)
-	}
-}
-
-// Set sets traceparent and nothing else.
-func (c traceHeaders) Set(key, value string) {
-	if strings.EqualFold(key, "traceparent") {
-		c.HeaderCarrier["Traceparent"] = []string{value}
-	}
 }

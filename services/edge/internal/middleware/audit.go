@@ -38,8 +38,8 @@ func (s *steps) audit() grpcserver.Interceptor {
 					resp, err = nil, unkept
 				}
 			}()
-			resp, err = handler(b.ctx, req)
-			err = inhand.Outcome(b.ctx, err)
+			resp, err = handler(b.ctx, req)  //nolint:contextcheck // it is made of the call's
+			err = inhand.Outcome(b.ctx, err) //nolint:contextcheck // it is made of the call's
 			if content := b.entry.Content(); content != nil && err == nil {
 				content.Answer(resp, false)
 			}

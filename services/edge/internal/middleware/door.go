@@ -52,7 +52,7 @@ func (d *Door) Pass(ctx context.Context, v Visitor, enter func(ctx context.Conte
 	s := d.steps
 	inside := &admission{Context: ctx, steps: s, visit: visit{v}, start: s.Clock.Now()}
 	outside := metadata.NewIncomingContext(inside, metadata.MD{authn.Header: v.Authorization})
-	b, err := s.begin(grpc.NewContextWithServerTransportStream(outside, &inside.visit), v.Method)
+	b, err := s.begin(grpc.NewContextWithServerTransportStream(outside, &inside.visit), v.Method) //nolint:contextcheck // it is made of the visit's
 	if err != nil {
 		return err
 	}
@@ -71,10 +71,10 @@ func (d *Door) Pass(ctx context.Context, v Visitor, enter func(ctx context.Conte
 		entered = true
 		inside.ctx, inside.entry = found, b.entry
 		// Not the steps' own context: what ends it is for the call to answer.
-		enter(inside)
+		enter(inside) //nolint:contextcheck // it is made of the visit's
 		refused = inside.err
 	}
-	err = inhand.Outcome(b.ctx, refused)
+	err = inhand.Outcome(b.ctx, refused) //nolint:contextcheck // it is made of the visit's
 	return err
 }
 

@@ -94,9 +94,9 @@ func TestAClaimWaitsForABusyStore(t *testing.T) {
 		o.Meter.claims = &slow{Claims: store, after: time.Hour, does: true}
 		for _, test := range []struct{ has, want time.Duration }{{time.Minute, o.cfg.ClaimTimeout}, {2 * time.Second, 2 * time.Second}} {
 			ctx, cancel := context.WithTimeout(t.Context(), test.has)
-			defer cancel()
 			begun = time.Now()
 			_, err = o.ask(key(ctx, "is refused"), chat(10, 10))
+			cancel()
 			if apierr.ReasonOf(err) != apierr.Unavailable || !strings.Contains(err.Error(), "Idempotency-Key") || time.Since(begun) != test.want {
 				t.Errorf("%v after %v", err, time.Since(begun))
 			}

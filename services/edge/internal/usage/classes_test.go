@@ -13,13 +13,11 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/price"
 )
 
-func rate(n int64) *int64 { return &n }
-
 // Each class is billed by its own price, to the token, and nothing twice.
 func TestClassesAreBilledExactly(t *testing.T) {
 	o := newOffice(t, nil)
 	o.price("chat", price.Rates{
-		Input: 1e6, Output: 10e6, Cached: rate(0.5e6), Reasoning: rate(20e6), AudioInput: rate(100e6), AudioOutput: rate(200e6),
+		Input: 1e6, Output: 10e6, Cached: new(int64(0.5e6)), Reasoning: new(int64(20e6)), AudioInput: new(int64(100e6)), AudioOutput: new(int64(200e6)),
 	})
 	money := o.budget(budget.Budget{ID: "money", Scope: budget.Tenant, Every: budget.Total, Unit: budget.Money, Amount: 1_000_000, Hard: true})
 	a := o.must(chat(100, 100))
@@ -52,7 +50,7 @@ func TestClassesAreBilledExactly(t *testing.T) {
 // for which that is too much is refused.
 func TestClassesAreReserved(t *testing.T) {
 	o := newOffice(t, nil)
-	o.price("chat", price.Rates{Input: 1e6, Output: 1e6, Reasoning: rate(9e6), AudioInput: rate(5e6)})
+	o.price("chat", price.Rates{Input: 1e6, Output: 1e6, Reasoning: new(int64(9e6)), AudioInput: new(int64(5e6))})
 	o.budget(budget.Budget{ID: "money", Scope: budget.Tenant, Every: budget.Total, Unit: budget.Money, Amount: 10*5 + 10*9, Hard: true})
 	if _, err := o.ask(as(t.Context()), chat(10, 11)); err == nil {
 		t.Error("more than is left is let through")
@@ -70,7 +68,7 @@ func TestNeverMoreThanReserved(t *testing.T) {
 		if rnd.IntN(2) == 0 {
 			return nil
 		}
-		return rate(rnd.Int64N(1e9))
+		return new(rnd.Int64N(1e9))
 	}
 	m := &Meter{cfg: DefaultConfig(), clock: clock.Real()}
 	for range 20_000 {
@@ -128,7 +126,7 @@ func TestDocumentsAreBilled(t *testing.T) {
 // What is known of a request in hand survives its edge, each class of it.
 func TestClassesAreRecovered(t *testing.T) {
 	o := newOffice(t, nil)
-	o.price("chat", price.Rates{Reasoning: rate(1e6), AudioInput: rate(10e6), AudioOutput: rate(100e6)})
+	o.price("chat", price.Rates{Reasoning: new(int64(1e6)), AudioInput: new(int64(10e6)), AudioOutput: new(int64(100e6))})
 	o.must(chat(100, 100)).Note(metering.Use{By: served(), Tokens: &commonv1.TokenUsage{
 		PromptTokens: 9, AudioPromptTokens: 5, CompletionTokens: 30, ReasoningTokens: 20, AudioCompletionTokens: 3,
 	}})

@@ -17,7 +17,8 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *inference.Config) error {
-	defer servicecmd.RoomyHeap()()
+	restore := servicecmd.RoomyHeap()
+	defer restore()
 	s, err := inference.New(ctx, *cfg, inference.WithVersion(version))
 	if err != nil {
 		return err

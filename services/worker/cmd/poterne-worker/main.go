@@ -17,7 +17,8 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *worker.Config) error {
-	defer servicecmd.RoomyHeap()()
+	restore := servicecmd.RoomyHeap()
+	defer restore()
 	s, err := worker.New(ctx, *cfg, worker.WithVersion(version))
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func slowUsage(raw []byte) *commonv1.TokenUsage {
 func TestUsageIsReadWithoutReflection(t *testing.T) {
 	for text, plain := range map[string]bool{
 		`{"prompt_tokens":9,"completion_tokens":16,"total_tokens":25}`:                                       true,
-		` {"prompt_tokens" : 90, "completion_tokens":0,"prompt_tokens_details":{"cached_tokens":89,"a":[]}}`: true,
+		`{ "prompt_tokens" : 90, "completion_tokens":0,"prompt_tokens_details":{"cached_tokens":89,"a":[]}}`: true,
 		`{"prompt_tokens":9,"prompt_tokens_details":null,"x":{"PROMPT_TOKENS":1}}`:                           true,
 		`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":7}}`:                                    true,
 		`{}`:                                    true,

@@ -88,7 +88,7 @@ func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error
 			last := resp.Close || failed != nil || resp.StatusCode < http.StatusOK ||
 				resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 			cn.begun(resp, &body{Reader: resp.Body, conn: cn, ctx: ctx, stop: stop, last: last})
-			return resp, nil
+			return resp, nil //nolint:nilerr // what could not be written was answered all the same
 		}
 	}
 	stop()

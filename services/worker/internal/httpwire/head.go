@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -81,7 +82,7 @@ func (o *ordinary) fields(lines string) http.Header {
 		if had := header[name]; had == nil {
 			header[name] = values[len(values)-1:]
 		} else {
-			header[name] = append(had[:len(had):len(had)], value)
+			header[name] = append(slices.Clip(had), value)
 		}
 	}
 	return header

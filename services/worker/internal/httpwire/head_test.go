@@ -2,6 +2,7 @@ package httpwire
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net/http"
 	"reflect"
@@ -55,7 +56,7 @@ func agrees(t *testing.T, text string) bool {
 	}
 	body, bodyErr := io.ReadAll(&o.rest)
 	wantBody, wantErr := io.ReadAll(want.Body)
-	if string(body) != string(wantBody) || (bodyErr == nil) != (wantErr == nil) {
+	if !bytes.Equal(body, wantBody) || (bodyErr == nil) != (wantErr == nil) {
 		t.Errorf("%q: body %q, %v, want %q, %v", text, body, bodyErr, wantBody, wantErr)
 	}
 	if o.Status != want.Status || o.StatusCode != want.StatusCode || o.Proto != want.Proto || o.ContentLength != want.ContentLength ||
