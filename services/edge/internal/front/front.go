@@ -54,7 +54,8 @@ func New(server *http.Server, connections int) *Server {
 		handed: &handedOver{conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
 	if server.TLSConfig != nil {
-		s.tls = server.TLSConfig.Clone() // net/http changes its own once it serves
+		// net/http changes its own once it serves, which a hook of this one may look at.
+		s.tls, server.TLSConfig = server.TLSConfig, server.TLSConfig.Clone()
 	}
 	s.ctx = context.WithValue(context.Background(), http.ServerContextKey, server)
 	return s

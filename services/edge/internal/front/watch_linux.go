@@ -87,7 +87,9 @@ func (w *watcher) close() { _ = w.file.Close() }
 // readNow reads what is there; done is false when nothing is.
 func readNow(fd uintptr, p []byte) (n int, done bool, err error) {
 	for {
-		n, err = unix.Read(int(fd), p)
+		// Not unix.Read: package net writes by syscall's, and the race detector knows that
+		// what was written happened before it is read within one of the two.
+		n, err = syscall.Read(int(fd), p)
 		switch err {
 		case unix.EINTR:
 		case unix.EAGAIN:
