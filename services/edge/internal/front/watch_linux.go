@@ -90,9 +90,9 @@ func readNow(fd uintptr, p []byte) (n int, done bool, err error) {
 		// Not unix.Read: package net writes by syscall's, and the race detector knows that
 		// what was written happened before it is read within one of the two.
 		n, err = syscall.Read(int(fd), p)
-		switch err {
-		case unix.EINTR:
-		case unix.EAGAIN:
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
 			return 0, false, nil
 		default:
 			return max(n, 0), true, err
