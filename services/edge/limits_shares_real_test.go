@@ -156,8 +156,16 @@ func TestRealSharesByConsul(t *testing.T) {
 	if in > amount+refilled() {
 		t.Errorf("two edges let in what the third had had: %d of %d", in, amount)
 	}
-	if n := s.metric(one, "poterne_edge_limit_replicas"); n != 2 {
-		t.Errorf("replicas %v", n)
+	// The metric follows the shares, within a second.
+	for end := time.Now().Add(5 * time.Second); ; <-time.After(50 * time.Millisecond) {
+		n := s.metric(one, "poterne_edge_limit_replicas")
+		if n == 2 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Errorf("replicas %v", n)
+			break
+		}
 	}
 	joined := time.Now()
 	four := s.start()
