@@ -75,7 +75,9 @@ func (s *stream) Take(d *inproc.Direct, answer any) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begin(d.Header())
+	if s.quiet == nil { // the header is put together for who asks
+		s.begin(d.Header())
+	}
 	if s.broken = s.write(msg); s.broken != nil {
 		return s.broken
 	}
