@@ -26,6 +26,11 @@ func usageOf(raw []byte) *commonv1.TokenUsage {
 	if out := plainUsage(raw); out != nil {
 		return out
 	}
+	return decodedUsage(raw)
+}
+
+// decodedUsage is what plainUsage must agree with.
+func decodedUsage(raw []byte) *commonv1.TokenUsage {
 	var u usageJSON
 	if len(raw) == 0 || json.Unmarshal(raw, &u) != nil {
 		return noUsage()
@@ -44,7 +49,8 @@ func usageOf(raw []byte) *commonv1.TokenUsage {
 
 // plainUsage reads one as engines write it, without reflection; nil says nothing.
 func plainUsage(raw []byte) *commonv1.TokenUsage {
-	out, cached, detailed := noUsage(), int32(0), false
+	out := noUsage()
+	var promptSeen, completionSeen bool
 	w := jsonwalk.NewWalk(raw)
 	for {
 		name, at, more := w.Next()
@@ -58,10 +64,11 @@ func plainUsage(raw []byte) *commonv1.TokenUsage {
 		case "completion_tokens":
 			out.CompletionTokens, ok = digits(value)
 		case "prompt_tokens_details":
-			if ok = !detailed; ok && string(value) != "null" {
-				cached, ok = plainDetails(value)
-			}
-			detailed = true
+			ok = !promptSeen && plainDetails(value, "cached_tokens", &out.CachedPromptTokens, &out.AudioPromptTokens)
+			promptSeen = true
+		case "completion_tokens_details":
+			ok = !completionSeen && plainDetails(value, "reasoning_tokens", &out.ReasoningTokens, &out.AudioCompletionTokens)
+			completionSeen = true
 		}
 		if !ok {
 			return nil
@@ -70,23 +77,33 @@ func plainUsage(raw []byte) *commonv1.TokenUsage {
 	if !w.OK() || w.End() != len(raw) {
 		return nil
 	}
-	out.CachedPromptTokens = min(cached, out.GetPromptTokens())
+	out.CachedPromptTokens = min(out.GetCachedPromptTokens(), out.GetPromptTokens())
+	out.AudioPromptTokens = min(out.GetAudioPromptTokens(), out.GetPromptTokens())
+	out.ReasoningTokens = min(out.GetReasoningTokens(), out.GetCompletionTokens())
+	out.AudioCompletionTokens = min(out.GetAudioCompletionTokens(), out.GetCompletionTokens())
 	return out
 }
 
-func plainDetails(raw []byte) (cached int32, ok bool) {
+// plainDetails reads the class that is named, and audio's, of one object of details.
+func plainDetails(raw []byte, class string, into, audio *int32) (ok bool) {
+	if string(raw) == "null" {
+		return true
+	}
 	w := jsonwalk.NewWalk(raw)
 	for {
 		name, at, more := w.Next()
 		if !more {
-			return cached, w.OK()
+			return w.OK()
 		}
 		ok := ordinaryName(name)
-		if string(name) == "cached_tokens" {
-			cached, ok = digits(at.Of(raw))
+		switch string(name) {
+		case class:
+			*into, ok = digits(at.Of(raw))
+		case "audio_tokens":
+			*audio, ok = digits(at.Of(raw))
 		}
 		if !ok {
-			return 0, false
+			return false
 		}
 	}
 }

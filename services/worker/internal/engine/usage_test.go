@@ -5,22 +5,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
-
-	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
-
-// slowUsage is what plainUsage must agree with.
-func slowUsage(raw []byte) *commonv1.TokenUsage {
-	var u usageJSON
-	if len(raw) == 0 || json.Unmarshal(raw, &u) != nil {
-		return noUsage()
-	}
-	out := &commonv1.TokenUsage{PromptTokens: count(u.PromptTokens), CompletionTokens: count(u.CompletionTokens)}
-	if u.PromptDetails != nil {
-		out.CachedPromptTokens = min(count(u.PromptDetails.CachedTokens), out.GetPromptTokens())
-	}
-	return out
-}
 
 func TestUsageIsReadWithoutReflection(t *testing.T) {
 	for text, plain := range map[string]bool{
@@ -28,6 +13,10 @@ func TestUsageIsReadWithoutReflection(t *testing.T) {
 		`{ "prompt_tokens" : 90, "completion_tokens":0,"prompt_tokens_details":{"cached_tokens":89,"a":[]}}`: true,
 		`{"prompt_tokens":9,"prompt_tokens_details":null,"x":{"PROMPT_TOKENS":1}}`:                           true,
 		`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":7}}`:                                    true,
+		`{"completion_tokens":9,"completion_tokens_details":{"reasoning_tokens":4,"audio_tokens":12,"x":{"audio_tokens":3}}}`: true,
+		`{"completion_tokens_details":{"reasoning_tokens":-4}}`: false,
+		`{"completion_tokens_details":{},"completion_tokens_details":{}}`: false,
+		`{"prompt_tokens":9,"prompt_tokens_details":{"audio_tokens":1.5}}`: false,
 		`{}`:                                    true,
 		`{"prompt_tokens":9,"PROMPT_tokens":3}`: false,
 		`{"prompt_tokens":9.5,"completion_tokens":1e2}`: false,
@@ -43,7 +32,7 @@ func TestUsageIsReadWithoutReflection(t *testing.T) {
 		if got := plainUsage([]byte(text)); (got != nil) != plain {
 			t.Errorf("%s: plain %v", text, got)
 		}
-		if got, want := usageOf([]byte(text)), slowUsage([]byte(text)); !proto.Equal(got, want) {
+		if got, want := usageOf([]byte(text)), decodedUsage([]byte(text)); !proto.Equal(got, want) {
 			t.Errorf("%s is %v, want %v", text, got, want)
 		}
 	}
@@ -51,11 +40,12 @@ func TestUsageIsReadWithoutReflection(t *testing.T) {
 
 func FuzzUsage(f *testing.F) {
 	f.Add([]byte(`{"prompt_tokens":9,"completion_tokens":16,"prompt_tokens_details":{"cached_tokens":3}}`))
+	f.Add([]byte(classesUsage))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if !json.Valid(raw) { // the answer around it was checked
 			return
 		}
-		if got, want := usageOf(raw), slowUsage(raw); !proto.Equal(got, want) {
+		if got, want := usageOf(raw), decodedUsage(raw); !proto.Equal(got, want) {
 			t.Errorf("%s is %v, want %v", raw, got, want)
 		}
 	})
