@@ -9,14 +9,14 @@ import (
 
 func TestUsageIsReadWithoutReflection(t *testing.T) {
 	for text, plain := range map[string]bool{
-		`{"prompt_tokens":9,"completion_tokens":16,"total_tokens":25}`:                                       true,
-		`{ "prompt_tokens" : 90, "completion_tokens":0,"prompt_tokens_details":{"cached_tokens":89,"a":[]}}`: true,
-		`{"prompt_tokens":9,"prompt_tokens_details":null,"x":{"PROMPT_TOKENS":1}}`:                           true,
-		`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":7}}`:                                    true,
+		`{"prompt_tokens":9,"completion_tokens":16,"total_tokens":25}`:                                                        true,
+		`{ "prompt_tokens" : 90, "completion_tokens":0,"prompt_tokens_details":{"cached_tokens":89,"a":[]}}`:                  true,
+		`{"prompt_tokens":9,"prompt_tokens_details":null,"x":{"PROMPT_TOKENS":1}}`:                                            true,
+		`{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":7}}`:                                                     true,
 		`{"completion_tokens":9,"completion_tokens_details":{"reasoning_tokens":4,"audio_tokens":12,"x":{"audio_tokens":3}}}`: true,
-		`{"completion_tokens_details":{"reasoning_tokens":-4}}`: false,
-		`{"completion_tokens_details":{},"completion_tokens_details":{}}`: false,
-		`{"prompt_tokens":9,"prompt_tokens_details":{"audio_tokens":1.5}}`: false,
+		`{"completion_tokens_details":{"reasoning_tokens":-4}}`:                                                               false,
+		`{"completion_tokens_details":{},"completion_tokens_details":{}}`:                                                     false,
+		`{"prompt_tokens":9,"prompt_tokens_details":{"audio_tokens":1.5}}`:                                                    false,
 		`{}`:                                    true,
 		`{"prompt_tokens":9,"PROMPT_tokens":3}`: false,
 		`{"prompt_tokens":9.5,"completion_tokens":1e2}`: false,
