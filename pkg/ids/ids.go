@@ -3,7 +3,10 @@
 package ids
 
 import (
+	"bufio"
+	"crypto/rand"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -18,14 +21,22 @@ type Source interface {
 
 // UUIDv7 returns a source of random identifiers that sort by time (RFC 9562,
 // section 5.7).
-func UUIDv7() Source { return uuidSource{} }
+func UUIDv7() Source { return &uuidSource{random: bufio.NewReaderSize(rand.Reader, atOnce)} }
 
-type uuidSource struct{}
+// atOnce is how many random bytes are asked of the system at once: 32 identifiers' worth.
+const atOnce = 512
+
+type uuidSource struct {
+	mu     sync.Mutex
+	random *bufio.Reader
+}
 
 // New falls back to version 4, which panics rather than repeat itself when the
 // system has no randomness to give.
-func (uuidSource) New() string {
-	id, err := uuid.NewV7()
+func (s *uuidSource) New() string {
+	s.mu.Lock()
+	id, err := uuid.NewV7FromReader(s.random)
+	s.mu.Unlock()
 	if err != nil {
 		return uuid.NewString()
 	}

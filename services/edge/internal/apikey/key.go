@@ -75,7 +75,8 @@ func regenerate(random io.Reader, id string) (Key, error) {
 		return Key{}, fmt.Errorf("apikey: read random bytes: %w", err)
 	}
 	body := Prefix + id + "_" + encode(buf, base62Digits, secretLen)
-	return Key{ID: id, text: config.Secret(body + checksum(body))}, nil
+	sum := checksum(body)
+	return Key{ID: id, text: config.Secret(body + string(sum[:]))}, nil
 }
 
 // Parse reads the text of a key. It tells nothing about whether there is such a
@@ -86,11 +87,11 @@ func Parse(text string) (Key, error) {
 	}
 	id := text[len(Prefix) : len(Prefix)+idLen]
 	rest := text[len(Prefix)+idLen+1:]
-	if !consistsOf(id, base32Digits) || !consistsOf(rest, base62Digits) {
+	if !inBase32(id) || !inBase62(rest) {
 		return Key{}, errForm
 	}
 	body := text[:keyLen-sumLen]
-	if subtle.ConstantTimeCompare([]byte(checksum(body)), []byte(text[keyLen-sumLen:])) != 1 {
+	if sum := checksum(body); subtle.ConstantTimeCompare(sum[:], []byte(text[keyLen-sumLen:])) != 1 {
 		return Key{}, errForm
 	}
 	return Key{ID: id, text: config.Secret(text)}, nil
@@ -98,16 +99,16 @@ func Parse(text string) (Key, error) {
 
 // validID reports whether a key may have this id. Others are not asked of the
 // store: they come from outside and may hold anything.
-func validID(id string) bool { return len(id) == idLen && consistsOf(id, base32Digits) }
+func validID(id string) bool { return len(id) == idLen && inBase32(id) }
 
-func checksum(body string) string {
+func checksum(body string) [sumLen]byte {
 	sum := crc32.ChecksumIEEE([]byte(body))
 	var out [sumLen]byte
 	for i := sumLen - 1; i >= 0; i-- { // as encode does with what may be larger
 		out[i] = base62Digits[sum%uint32(len(base62Digits))]
 		sum /= uint32(len(base62Digits))
 	}
-	return string(out[:])
+	return out
 }
 
 // encode writes data as a number in the given digits, with leading zeros.
@@ -121,11 +122,23 @@ func encode(data []byte, digits string, length int) string {
 	return string(out)
 }
 
-func consistsOf(s, digits string) bool {
+// inBase32 and inBase62 report whether s is in these digits.
+func inBase32(s string) bool {
 	for i := range len(s) {
-		if strings.IndexByte(digits, s[i]) < 0 {
+		if c := s[i]; !(digit(c) || 'a' <= c && c <= 'z' && c != 'i' && c != 'l' && c != 'o' && c != 'u') {
 			return false
 		}
 	}
 	return true
 }
+
+func inBase62(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !(digit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+func digit(c byte) bool { return '0' <= c && c <= '9' }

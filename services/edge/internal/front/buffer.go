@@ -1,9 +1,6 @@
 package front
 
 import (
-	"bufio"
-	"bytes"
-	"net/http"
 	"sync"
 )
 
@@ -93,28 +90,4 @@ func (in *input) drop(p *pool) {
 		p.put(in.buf)
 		in.buf, in.from = nil, 0
 	}
-}
-
-// heads keeps what reads heads.
-type heads struct{ p sync.Pool }
-
-// headReader reads one head at a time.
-type headReader struct {
-	from bytes.Reader
-	buf  *bufio.Reader
-}
-
-// read makes a request of b, which is a whole head.
-func (h *heads) read(b []byte) (*http.Request, error) {
-	r, ok := h.p.Get().(*headReader)
-	if !ok {
-		r = &headReader{buf: bufio.NewReaderSize(nil, bufferSize)}
-	}
-	r.from.Reset(b)
-	r.buf.Reset(&r.from)
-	req, err := http.ReadRequest(r.buf)
-	r.from.Reset(nil)
-	r.buf.Reset(nil)
-	h.p.Put(r)
-	return req, err //nolint:wrapcheck // nobody reads it
 }

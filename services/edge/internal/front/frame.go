@@ -43,22 +43,47 @@ func (f *facts) note(w *response) int64 {
 	return n
 }
 
-// excluded are the fields that a handler's header is written without.
-type excluded struct{ ordinary, typeless map[string]bool }
+// framed reports whether a field of an answer with the status is not written as the
+// handler has it.
+func framed(name string, status int) bool {
+	switch name {
+	case connection, contentLength, transferEncoding, "Trailer":
+		return true
+	case contentType:
+		return status == http.StatusNotModified
+	}
+	return false
+}
 
-func newExcluded() excluded {
-	return excluded{
-		ordinary: map[string]bool{connection: true, contentLength: true, transferEncoding: true, "Trailer": true},
-		typeless: map[string]bool{connection: true, contentLength: true, transferEncoding: true, "Trailer": true, contentType: true},
+// fields writes the handler's fields, as net/http does but in no order: a name that is
+// none is left out, and a value ends where its line does.
+func (b *buffer) fields(h http.Header, status int) {
+	for name, values := range h {
+		if framed(name, status) || !fieldName(name) {
+			continue
+		}
+		for _, v := range values {
+			b.b = append(append(b.b, name...), ": "...)
+			begin := len(b.b)
+			b.b = append(b.b, strings.Trim(v, " \t\r\n")...)
+			for i, c := range b.b[begin:] {
+				if c == '\r' || c == '\n' {
+					b.b[begin+i] = ' '
+				}
+			}
+			b.b = append(b.b, "\r\n"...)
+		}
 	}
 }
 
-// of returns those of an answer with the status.
-func (e *excluded) of(status int) map[string]bool {
-	if status == http.StatusNotModified {
-		return e.typeless
+// fieldName takes the names of fields (RFC 9110, section 5.6.2).
+func fieldName(name string) bool {
+	for i := range len(name) {
+		if !token(name[i]) {
+			return false
+		}
 	}
-	return e.ordinary
+	return name != ""
 }
 
 // frame ends the head of an answer: n bytes of its body are sent with it, of which

@@ -31,9 +31,6 @@ type Server struct {
 	tls   *tls.Config // nil: in the clear
 
 	pool    pool
-	heads   heads
-	exclude excluded
-
 	handed  *handedOver
 	closing atomic.Bool
 	ctx     context.Context //nolint:containedctx // what all requests have in common
@@ -50,7 +47,7 @@ type Server struct {
 // server itself serves what is handed on to it.
 func New(server *http.Server, connections int) *Server {
 	s := &Server{
-		http: server, exclude: newExcluded(), slots: make(chan struct{}, connections), conns: make(map[uint64]*conn),
+		http: server, slots: make(chan struct{}, connections), conns: make(map[uint64]*conn),
 		handed: &handedOver{conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
 	if server.TLSConfig != nil {

@@ -11,6 +11,7 @@ import (
 type head struct {
 	size   int   // in bytes, with the empty line
 	length int64 // of the body, in bytes
+	fields int   // how many there are
 }
 
 // verdict says what a request's beginning is.
@@ -53,6 +54,7 @@ func look(b []byte) (head, verdict) {
 		if !ok {
 			return head{}, odd
 		}
+		h.fields++
 		switch {
 		case is(name, "host"):
 			if hosts++; !hostValue(value) {

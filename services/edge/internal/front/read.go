@@ -90,23 +90,18 @@ func (c *conn) readNow(fd uintptr) (done bool) {
 	return done
 }
 
-var errLength = errors.New("front: the body is not as long as was seen")
-
 // request makes the request whose head is in the buffer.
 func (c *conn) request(h head) (*http.Request, error) {
-	req, err := c.srv.heads.read(c.in.bytes()[:h.size])
+	ctx, cancel := context.WithCancel(c.ctx)
+	req, err := h.read(ctx, c.in.bytes())
 	if err != nil {
+		cancel()
 		return nil, err
-	}
-	if req.ContentLength != h.length || len(req.TransferEncoding) > 0 {
-		return nil, errLength
 	}
 	c.in.use(h.size, &c.srv.pool)
 	if h.length > int64(len(c.in.bytes())) {
 		c.expect(0) // the head's time is not the body's
 	}
-	ctx, cancel := context.WithCancel(c.ctx)
-	req = req.WithContext(ctx)
 	req.RemoteAddr, req.TLS = c.remote, c.state
 	req.Body = http.NoBody
 	if h.length > 0 {

@@ -59,7 +59,7 @@ func (w *response) WriteHeader(status int) {
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		b := w.conn.srv.pool.get()
 		statusLine(b, status)
-		_ = w.handlers.WriteSubset(b, w.conn.srv.exclude.of(status))
+		b.fields(w.handlers, status)
 		b.b = append(b.b, "\r\n"...)
 		_ = w.send(b.b)
 		w.conn.srv.pool.put(b)
@@ -69,7 +69,7 @@ func (w *response) WriteHeader(status int) {
 	w.head = w.conn.srv.pool.get()
 	w.length = w.facts.note(w)
 	statusLine(w.head, status)
-	_ = w.handlers.WriteSubset(w.head, w.conn.srv.exclude.of(status))
+	w.head.fields(w.handlers, status)
 }
 
 // Write adds p to the answer.

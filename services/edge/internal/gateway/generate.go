@@ -25,8 +25,9 @@ func (h *handler) chat(w *writer, r *http.Request) {
 		return
 	}
 	var header metadata.MD
-	ctx, text := answertext.With(h.callContext(r.Context(), r.Header))
-	resp, err := h.openai.CreateChatCompletion(ctx, req, grpc.Header(&header))
+	ctx, text := answertext.With(r.Context())
+	resp := new(edgev1.CreateChatCompletionResponse)
+	err := h.invoke(ctx, r.Header, edgev1.OpenAIService_CreateChatCompletion_FullMethodName, req, resp, grpc.Header(&header))
 	if err == nil && text.JSON() != nil {
 		copyHeader(w.Header(), header)
 		writeJSON(w, text.JSON())
@@ -79,7 +80,8 @@ func (h *handler) answer(w *writer, r *http.Request, header metadata.MD, resp pr
 }
 
 func writeJSON(w *writer, data []byte) {
-	w.Header().Set("Content-Type", contentTypeJSON)
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	values := [...]string{contentTypeJSON, strconv.Itoa(len(data))}
+	header := w.Header()
+	header["Content-Type"], header["Content-Length"] = values[0:1:1], values[1:2:2]
 	_, _ = w.Write(data) // a client that is gone needs no answer
 }

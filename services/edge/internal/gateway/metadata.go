@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/requestid"
@@ -19,11 +20,15 @@ const authorization = "authorization"
 // hint is a header that goes along, by its names in metadata and over HTTP.
 type hint struct{ key, header string }
 
+// usualMetadata is how many keys a call's metadata has room for at once.
+const usualMetadata = 8
+
 // callMetadata returns what of an HTTP request goes with the call, the
 // credentials apart: nothing that was not asked for, so that no header of a
 // client passes for one of ours.
 func (h *handler) callMetadata(ctx context.Context, header http.Header) metadata.MD {
-	md := metadata.Pairs(requestid.MetadataKey, requestid.FromContext(ctx))
+	md := make(metadata.MD, usualMetadata)
+	md[requestid.MetadataKey] = []string{requestid.FromContext(ctx)}
 	for _, name := range h.hints {
 		if values := header[name.header]; len(values) > 0 {
 			md[name.key] = values
@@ -36,11 +41,31 @@ func (h *handler) callMetadata(ctx context.Context, header http.Header) metadata
 // callContext returns the context of a call made for a request with the given
 // header, without the grpc-gateway.
 func (h *handler) callContext(ctx context.Context, header http.Header) context.Context {
+	return metadata.NewOutgoingContext(ctx, h.wholeMetadata(ctx, header))
+}
+
+// wholeMetadata is callMetadata with the credentials.
+func (h *handler) wholeMetadata(ctx context.Context, header http.Header) metadata.MD {
 	md := h.callMetadata(ctx, header)
-	if values := header.Values("Authorization"); len(values) > 0 {
-		md.Set(authorization, values...)
+	if values := header["Authorization"]; len(values) > 0 {
+		md[authorization] = values
 	}
-	return metadata.NewOutgoingContext(ctx, md)
+	return md
+}
+
+// hander is a connection that takes a call's metadata as it is, in place of what its
+// context has, and need not copy it.
+type hander interface {
+	Hand(ctx context.Context, md metadata.MD, method string, args, reply any, opts ...grpc.CallOption) error
+}
+
+// invoke makes a unary call for a request with the given header.
+func (h *handler) invoke(ctx context.Context, header http.Header, method string, req, resp any, opts ...grpc.CallOption) error {
+	md := h.wholeMetadata(ctx, header)
+	if conn, ok := h.Conn.(hander); ok {
+		return conn.Hand(ctx, md, method, req, resp, opts...)
+	}
+	return h.Conn.Invoke(metadata.NewOutgoingContext(ctx, md), method, req, resp, opts...)
 }
 
 // withArrival notes the client's address, and how its request came in, for the
@@ -59,16 +84,19 @@ func responseHeaders() []string {
 
 // outgoing returns the HTTP header that a key of a call's header becomes.
 func outgoing(key string) (string, bool) {
+	if name := usual(key); name != "" {
+		return name, true
+	}
 	key = strings.ToLower(key)
 	if strings.HasPrefix(key, "x-ratelimit-") || strings.HasPrefix(key, "x-poterne-") ||
 		slices.Contains(responseHeaders(), key) {
-		return canonical(key), true
+		return http.CanonicalHeaderKey(key), true
 	}
 	return "", false
 }
 
-// canonical is http.CanonicalHeaderKey, without making anew what every answer has.
-func canonical(key string) string {
+// usual is the HTTP header of what nearly every answer has; empty for other keys.
+func usual(key string) string {
 	switch key {
 	case limit.HeaderRateLimit:
 		return "Ratelimit"
@@ -89,7 +117,7 @@ func canonical(key string) string {
 	case metering.HeaderCost:
 		return "X-Poterne-Cost"
 	default:
-		return http.CanonicalHeaderKey(key)
+		return ""
 	}
 }
 

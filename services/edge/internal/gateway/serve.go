@@ -11,7 +11,8 @@ import (
 	"github.com/poterne/poterne/pkg/requestid"
 )
 
-// withRequestID gives a request its id: the client's, when it is valid.
+// withRequestID gives a request its id: the client's, when it is valid. What comes
+// behind has a copy of the server's request.
 func (h *handler) withRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get("X-Request-Id")

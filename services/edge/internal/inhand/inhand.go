@@ -25,21 +25,13 @@ type Calls struct {
 	idle   chan struct{} // closed when n is 0; nil when nobody waits
 }
 
-// call is one in hand, among the others.
-type call struct {
-	of           *Calls
-	before, next *call
-	cancel       context.CancelCauseFunc
-}
-
 // New returns Calls without any.
 func New() *Calls { return new(Calls) }
 
 // Begin takes a call in hand. Its context ends when the call is cut; done must
 // be called once, after the last thing that the call does.
 func (c *Calls) Begin(ctx context.Context) (cut context.Context, done func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	one := &call{of: c, cancel: cancel}
+	one := &call{Context: ctx, of: c}
 	c.mu.Lock()
 	ending := c.ending
 	if one.next = c.first; one.next != nil {
@@ -49,30 +41,9 @@ func (c *Calls) Begin(ctx context.Context) (cut context.Context, done func()) {
 	c.n++
 	c.mu.Unlock()
 	if ending {
-		cancel(ErrEnding)
+		one.cut()
 	}
-	return ctx, one.done
-}
-
-func (o *call) done() {
-	o.cancel(nil)
-	c := o.of
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o.before == nil {
-		c.first = o.next
-	} else {
-		o.before.next = o.next
-	}
-	if o.next != nil {
-		o.next.before = o.before
-	}
-	// One that somebody still knows must not keep all that came after it.
-	o.before, o.next = nil, nil
-	if c.n--; c.n == 0 && c.idle != nil {
-		close(c.idle)
-		c.idle = nil
-	}
+	return one, one.done
 }
 
 // Outcome returns what a call answers whose handler returned err: ErrEnding when
@@ -89,13 +60,13 @@ func Outcome(ctx context.Context, err error) error {
 func (c *Calls) Cut() int {
 	c.mu.Lock()
 	c.ending = true
-	n, cuts := c.n, make([]context.CancelCauseFunc, 0, c.n)
+	n, calls := c.n, make([]*call, 0, c.n)
 	for o := c.first; o != nil; o = o.next {
-		cuts = append(cuts, o.cancel)
+		calls = append(calls, o)
 	}
 	c.mu.Unlock()
-	for _, cut := range cuts { // who waits for a context's end may ask for the calls
-		cut(ErrEnding)
+	for _, o := range calls { // who waits for a context's end may ask for the calls
+		o.cut()
 	}
 	return n
 }

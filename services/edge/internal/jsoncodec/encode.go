@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )
 
 func appendMessage(dst []byte, p *plan, m protoreflect.Message) ([]byte, error) {
@@ -81,17 +82,21 @@ func appendObject(dst []byte, p *plan, m protoreflect.Message) ([]byte, error) {
 	dst = append(dst, '{')
 	start := len(dst)
 	for _, f := range p.fields {
-		mark := len(dst)
-		if mark > start {
+		there := m.Has(f.desc)
+		if !there && f.absent {
+			continue
+		}
+		if len(dst) > start {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, f.prefix...)
-		out, written, err := appendMember(dst, f, m)
-		if err != nil {
-			return dst, at(err, f.name)
+		if !there && f.emit == commonv1.JsonEmit_JSON_EMIT_NULL {
+			dst = append(dst, "null"...)
+			continue
 		}
-		if dst = out; !written {
-			dst = dst[:mark]
+		var err error
+		if dst, err = appendMember(dst, f, m.Get(f.desc)); err != nil {
+			return dst, at(err, f.name)
 		}
 	}
 	if p.extra == nil || !m.Has(p.extra.desc) {
@@ -126,27 +131,16 @@ func appendExtra(dst []byte, start int, p *plan, extra protoreflect.Map) ([]byte
 	return append(dst, '}'), nil
 }
 
-// appendMember appends the value of a member and reports whether the member is
-// written at all.
-func appendMember(dst []byte, f *field, m protoreflect.Message) (_ []byte, written bool, err error) {
-	if !m.Has(f.desc) {
-		switch {
-		case f.emit == commonv1.JsonEmit_JSON_EMIT_NULL:
-			return append(dst, "null"...), true, nil
-		case f.emit == commonv1.JsonEmit_JSON_EMIT_NONEMPTY, f.desc.HasPresence():
-			return dst, false, nil
-		}
-	}
-	v := m.Get(f.desc)
+// appendMember appends the value of a member.
+func appendMember(dst []byte, f *field, v protoreflect.Value) ([]byte, error) {
 	switch {
-	case f.desc.IsList():
-		dst, err = appendList(dst, f, v.List())
-	case f.desc.IsMap():
-		dst, err = appendMap(dst, f, v.Map())
+	case f.isList:
+		return appendList(dst, f, v.List())
+	case f.isMap:
+		return appendMap(dst, f, v.Map())
 	default:
-		dst, err = appendValue(dst, f.value, v)
+		return appendValue(dst, f.value, v)
 	}
-	return dst, true, err
 }
 
 func appendList(dst []byte, f *field, list protoreflect.List) ([]byte, error) {
@@ -218,11 +212,7 @@ func appendValue(dst []byte, v value, pv protoreflect.Value) ([]byte, error) {
 
 // appendString never fails: what is not UTF-8, which proto refuses before,
 // would be replaced.
-func appendString(dst []byte, s string) []byte {
-	out, err := jsontext.AppendQuote(dst, s)
-	_ = err
-	return out
-}
+func appendString(dst []byte, s string) []byte { return jsonmember.Quote(dst, s) }
 
 // appendFloat writes as ECMAScript does (RFC 8785, section 3.2.2.3); what JSON
 // has no number for goes as a string, as in protojson.

@@ -48,7 +48,8 @@ type field struct {
 	index    int // its place among the message's fields
 	oneof    int // the index of its oneof, or -1
 	emit     commonv1.JsonEmit
-	maxItems int // 0: the codec's default
+	absent   bool // it is not written where it is not set
+	maxItems int  // 0: the codec's default
 	value    value
 }
 
@@ -139,6 +140,7 @@ func (pl *planner) field(fd protoreflect.FieldDescriptor) (*field, error) {
 		f.oneof = o.Index()
 	}
 	f.emit, _ = proto.GetExtension(fd.Options(), commonv1.E_JsonEmit).(commonv1.JsonEmit)
+	f.absent = f.emit != commonv1.JsonEmit_JSON_EMIT_NULL && (f.emit == commonv1.JsonEmit_JSON_EMIT_NONEMPTY || fd.HasPresence())
 	if rules, ok := proto.GetExtension(fd.Options(), validate.E_Field).(*validate.FieldRules); ok {
 		if n := rules.GetRepeated().GetMaxItems(); n > 0 && n <= 1<<30 {
 			f.maxItems = int(n)

@@ -51,7 +51,21 @@ func List(dst []byte, name string, list []string) []byte {
 // Quote appends a text in quotes. It never fails: what is not UTF-8 is replaced, as
 // encoding/json does.
 func Quote(dst []byte, s string) []byte {
+	if simple(s) {
+		return append(append(append(dst, '"'), s...), '"')
+	}
 	out, err := jsontext.AppendQuote(dst, s)
 	_ = err
 	return out
+}
+
+// simple reports whether s stands for itself between quotes, as nearly all does that is
+// written here: it is printable ASCII without quotes and backslashes.
+func simple(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

@@ -17,7 +17,7 @@ import (
 // checkChat returns what is wrong with a conversation and its options.
 func checkChat(req *edgev1.CreateChatCompletionRequest) error {
 	for i, m := range req.GetMessages() {
-		if err := checkMessage(m, fmt.Sprintf("messages[%d]", i)); err != nil {
+		if err := checkMessage(m, i); err != nil {
 			return err
 		}
 	}
@@ -37,20 +37,23 @@ func invalid(field, format string, args ...any) error {
 	return apierr.Invalid(field, "%s: %s", field, fmt.Sprintf(format, args...))
 }
 
-func checkMessage(m *edgev1.ChatMessage, field string) error {
+// checkMessage checks the message at an index, which is only named where it is wrong or
+// is of parts.
+func checkMessage(m *edgev1.ChatMessage, i int) error {
+	field := func(name string) string { return fmt.Sprintf("messages[%d].%s", i, name) }
 	if m.GetRole() == "" {
-		return invalid(field+".role", "is required")
+		return invalid(field("role"), "is required")
 	}
 	switch content := m.GetContent().GetContent().(type) {
 	case *edgev1.MessageContent_Text:
 		return nil
 	case *edgev1.MessageContent_Parts:
-		return checkParts(content.Parts.GetParts(), field+".content")
+		return checkParts(content.Parts.GetParts(), field("content"))
 	}
 	if mayBeSilent(m) {
 		return nil
 	}
-	return invalid(field+".content", "is required")
+	return invalid(field("content"), "is required")
 }
 
 // mayBeSilent reports whether a message may be without content: one of the

@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/jsonwalk"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )
 
 // spliced is a chunk of a chat as the engine wrote it, with the members that the
@@ -40,17 +41,11 @@ func (w *chatWriter) splicer(ctx context.Context) *spliced {
 
 // name notes what the gateway calls the answer.
 func (s *spliced) name(id string, created int64, model string) {
-	b := appendText([]byte(`{"id":`), id)
+	b := jsonmember.Quote([]byte(`{"id":`), id)
 	b = append(b, `,"object":"`+objectChatChunk+`","created":`...)
 	b = strconv.AppendInt(b, created, 10)
 	b = append(b, `,"model":`...)
-	s.head = appendText(b, model)
-}
-
-func appendText(b []byte, text string) []byte {
-	// What is no UTF-8 is replaced: every text can be quoted.
-	b, _ = jsontext.AppendQuote(b, text)
-	return b
+	s.head = jsonmember.Quote(b, model)
 }
 
 // splice makes the chunk's text of the engine's. It reports whether it could: what is

@@ -1,8 +1,8 @@
 package openai
 
 import (
-	"bytes"
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/answertext"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )
 
 // textFor returns what the caller takes an answer's text with, nil where the answer is
@@ -53,9 +54,9 @@ func spliceAnswer(raw []byte, answer *edgev1.CreateChatCompletionResponse, now f
 		return nil, false
 	}
 	b := make([]byte, 0, len(raw)+len(answer.GetId())+len(answer.GetModel())+64)
-	b = appendText(append(b, `{"id":`...), answer.GetId())
-	b = appendText(append(b, `,"object":`...), answer.GetObject())
-	b = appendText(append(b, `,"model":`...), answer.GetModel())
+	b = jsonmember.Quote(append(b, `{"id":`...), answer.GetId())
+	b = jsonmember.Quote(append(b, `,"object":`...), answer.GetObject())
+	b = jsonmember.Quote(append(b, `,"model":`...), answer.GetModel())
 	whole, counted := false, false
 	walk := jsonwalk.NewWalk(raw)
 	for {
@@ -102,8 +103,8 @@ func spliceAnswer(raw []byte, answer *edgev1.CreateChatCompletionResponse, now f
 // text or null.
 func isMessage(value []byte) bool {
 	var role, content bool
-	ok := members(value, func(name string, value []byte) bool {
-		switch name {
+	ok := members(value, func(name, value []byte) bool {
+		switch string(name) {
 		case "role":
 			role = len(value) > len(`""`) && value[0] == '"'
 		case "content":
@@ -117,27 +118,29 @@ func isMessage(value []byte) bool {
 // isUsage reports whether usage counts what OpenAI's clients look for.
 func isUsage(value []byte) bool {
 	counts := 0
-	ok := members(value, func(name string, value []byte) bool {
-		switch name {
+	ok := members(value, func(name, value []byte) bool {
+		switch string(name) {
 		case "prompt_tokens", "completion_tokens", "total_tokens":
 			counts++
-			return len(bytes.Trim(value, "0123456789")) == 0
+			return !slices.ContainsFunc(value, notDigit)
 		}
 		return true
 	})
 	return ok && counts == len([...]string{"prompt", "completion", "total"})
 }
 
+func notDigit(c byte) bool { return c < '0' || c > '9' }
+
 // members gives each member of an object to see, and reports whether all were seen, by
 // names that mean what they look like, and as they should be.
-func members(object []byte, see func(name string, value []byte) bool) bool {
+func members(object []byte, see func(name, value []byte) bool) bool {
 	walk := jsonwalk.NewWalk(object)
 	for {
 		name, at, ok := walk.Next()
 		if !ok {
 			return walk.OK()
 		}
-		if escaped(name) || !see(string(name), at.Of(object)) {
+		if escaped(name) || !see(name, at.Of(object)) {
 			return false
 		}
 	}

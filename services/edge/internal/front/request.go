@@ -1,0 +1,50 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+)
+
+// read makes a request with ctx of b, a whole head that look found plain, as net/http's
+// ReadRequest does. The strings of its header are parts of one.
+func (h head) read(ctx context.Context, b []byte) (*http.Request, error) {
+	text := string(b[:h.size])
+	line, size, _ := nextLine(b)
+	method, rest, _ := bytes.Cut(line, []byte{' '})
+	target := bytes.IndexByte(rest, ' ')
+	begin := len(method) + 1
+	uri := text[begin : begin+target]
+	u, err := url.ParseRequestURI(uri)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // nobody reads it
+	}
+	req := new(http.Request).WithContext(ctx)
+	req.Method, req.URL, req.RequestURI, req.ContentLength = text[:len(method)], u, uri, h.length
+	req.Proto, req.ProtoMajor, req.ProtoMinor = text[begin+target+1:len(line)], 1, 1
+	req.Header = make(http.Header, h.fields)
+	values := make([]string, 0, h.fields)
+	for {
+		line, n, _ := nextLine(b[size:])
+		if len(line) == 0 {
+			return req, nil
+		}
+		at := size
+		size += n
+		colon := bytes.IndexByte(line, ':')
+		value := textproto.TrimString(text[at+colon+1 : at+len(line)])
+		name := textproto.CanonicalMIMEHeaderKey(text[at : at+colon])
+		req.Close = req.Close || name == connection && strings.EqualFold(value, "close")
+		if name == "Host" {
+			req.Host = value
+		} else if known := req.Header[name]; known != nil {
+			req.Header[name] = append(known, value)
+		} else {
+			values = append(values, value)
+			req.Header[name] = values[len(values)-1 : len(values) : len(values)]
+		}
+	}
+}
