@@ -47,12 +47,8 @@ type receivedKey struct{}
 func (a *Assertions) Server() grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: identity.Name,
-		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			ctx, err := a.incoming(ctx, info.FullMethod)
-			if err != nil {
-				return nil, err
-			}
-			return handler(ctx, req)
+		Enter: func(ctx context.Context, _ any, info *grpc.UnaryServerInfo) (context.Context, error) {
+			return a.incoming(ctx, info.FullMethod)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			ctx, err := a.incoming(ss.Context(), info.FullMethod)

@@ -37,29 +37,26 @@ func newCaller(target string, cfg Config, tel *telemetry.Telemetry, more []Outgo
 	}
 }
 
-// leaving is a unary call on its way out: its context, which ends with it, and what goes
-// with it.
+// leaving is a unary call on its way out: when it has to be over, and what goes with it.
 type leaving struct {
-	ctx    context.Context //nolint:containedctx // the call's
-	md     metadata.MD
-	cancel context.CancelFunc
-	done   func(error)
-	span   trace.Span
+	ctx      context.Context //nolint:containedctx // the call's
+	md       metadata.MD
+	deadline time.Time // zero: none but its caller's
+	done     func(error)
+	span     trace.Span
 }
 
 // leave passes a unary call through the steps. Unless there is an error, it is to be told
-// what came of it, and its context to be ended.
+// what came of it.
 func (c *caller) leave(ctx context.Context, method string) (l leaving, err error) {
-	if l.ctx, l.cancel, err = c.deadline(ctx, c.cfg.Timeout); err != nil {
+	if l.deadline, err = c.deadline(ctx, c.cfg.Timeout); err != nil {
 		return l, err
 	}
 	if l.done, err = c.breaker.allow(); err != nil {
-		l.cancel()
 		return l, err
 	}
-	if l.ctx, l.md, l.span, err = c.outgoing(l.ctx, method); err != nil {
+	if l.ctx, l.md, l.span, err = c.outgoing(ctx, method); err != nil {
 		l.tell(err)
-		l.cancel()
 	}
 	return l, err
 }
@@ -74,22 +71,31 @@ func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *g
 	if err != nil {
 		return err
 	}
-	defer l.cancel()
-	err = invoker(metadata.NewOutgoingContext(l.ctx, l.md), method, req, reply, cc, opts...) //nolint:contextcheck // the call's own, made of the caller's
+	ctx, cancel := until(metadata.NewOutgoingContext(l.ctx, l.md), l.deadline) //nolint:contextcheck // the call's own, made of the caller's
+	defer cancel()
+	err = invoker(ctx, method, req, reply, cc, opts...)
 	l.tell(err)
 	return err
 }
 
+// until returns a context of a call that ends at its deadline, unless that is zero.
+func until(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if deadline.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline)
+}
+
 func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	ctx, cancel, err := c.deadline(ctx, 0)
+	deadline, err := c.deadline(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
 	done, err := c.breaker.allow()
 	if err != nil {
-		cancel()
 		return nil, err
 	}
+	ctx, cancel := until(ctx, deadline)
 	ctx, md, span, err := c.outgoing(ctx, method)
 	if err != nil {
 		done(err)
@@ -119,25 +125,24 @@ func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 // for nothing.
 const streamPatience = time.Second
 
-// deadline gives a call without a deadline one, timeout from now unless that is
-// 0, and takes the headroom off a deadline that there is (as Boulder does).
-func (c *caller) deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
+// deadline returns when a call has to be over: one whose caller has no deadline, timeout
+// from now, and zero for no time at all when that is 0; headroom before the deadline that
+// there is (as Boulder does).
+func (c *caller) deadline(ctx context.Context, timeout time.Duration) (time.Time, error) {
 	end, ok := ctx.Deadline()
-	if !ok {
-		if timeout <= 0 {
-			ctx, cancel := context.WithCancel(ctx)
-			return ctx, cancel, nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		return ctx, cancel, nil
+	if !ok && timeout <= 0 {
+		return time.Time{}, nil
 	}
-	left := time.Until(end) //nolint:forbidigo // a context's deadline is on the machine's clock
+	now := time.Now() //nolint:forbidigo // a context's deadline is on the machine's clock
+	if !ok {
+		return now.Add(timeout), nil
+	}
+	left := end.Sub(now)
 	if left <= 0 {
-		return nil, nil, apierr.Wrap(apierr.DeadlineExceeded, context.DeadlineExceeded,
+		return time.Time{}, apierr.Wrap(apierr.DeadlineExceeded, context.DeadlineExceeded,
 			"the request took longer than its deadline")
 	}
-	ctx, cancel := context.WithDeadline(ctx, end.Add(-min(c.cfg.Headroom, left/10)))
-	return ctx, cancel, nil
+	return end.Add(-min(c.cfg.Headroom, left/10)), nil
 }
 
 // outgoing opens the call's span and returns what goes with the call: the metadata that

@@ -180,9 +180,9 @@ func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *tele
 }
 
 // hander is a connection that takes a call's metadata as it is, in place of what its
-// context has, and need not copy it.
+// context has, and need not copy it, and a deadline in place of a context that has it.
 type hander interface {
-	Hand(ctx context.Context, md metadata.MD, method string, args, reply any, opts ...grpc.CallOption) error
+	Hand(ctx context.Context, md metadata.MD, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error
 }
 
 // handing is a connection on which no step is between the caller's and the server.
@@ -197,8 +197,7 @@ func (h handing) Invoke(ctx context.Context, method string, args, reply any, opt
 	if err != nil {
 		return err
 	}
-	defer l.cancel()
-	err = h.to.Hand(l.ctx, l.md, method, args, reply, opts...) //nolint:contextcheck // the call's own, made of the caller's
+	err = h.to.Hand(l.ctx, l.md, l.deadline, method, args, reply, opts...) //nolint:contextcheck // the call's own, made of the caller's
 	l.tell(err)
 	return err
 }

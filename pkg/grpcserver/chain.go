@@ -9,12 +9,20 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Interceptor is one named step that every call passes. Either function may be
-// nil, which passes such calls on unchanged.
+// Interceptor is one named step that every call passes. Functions may be nil, which
+// passes such calls on unchanged.
 type Interceptor struct {
-	Name   string
+	Name string
+	// Unary is around a unary call. A step that does something only before what is inside
+	// of it, or after it, has Enter and Leave instead: the chain calls them one after
+	// another, and makes no function of what is inside.
 	Unary  grpc.UnaryServerInterceptor
 	Stream grpc.StreamServerInterceptor
+	// Enter returns the context that a unary call goes on with; an error ends the call.
+	Enter func(ctx context.Context, req any, info *grpc.UnaryServerInfo) (context.Context, error)
+	// Leave is given Enter's context, and returns what comes of a unary call that went on.
+	// It is not called when what is inside panics.
+	Leave func(ctx context.Context, resp any, err error) (any, error)
 }
 
 // Chain is the steps in order, the first outermost.
@@ -31,15 +39,10 @@ func (c Chain) Names() []string {
 
 // Unary returns the whole chain as one interceptor.
 func (c Chain) Unary() grpc.UnaryServerInterceptor {
-	var steps []grpc.UnaryServerInterceptor
+	var steps []Interceptor
 	for _, s := range c {
-		if s.Unary != nil {
-			steps = append(steps, s.Unary)
-		}
-	}
-	if len(steps) == 0 {
-		return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			return handler(ctx, req)
+		if s.Unary != nil || s.Enter != nil || s.Leave != nil {
+			steps = append(steps, s)
 		}
 	}
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -51,17 +54,37 @@ func (c Chain) Unary() grpc.UnaryServerInterceptor {
 // unaryCall is a call on its way through a chain. A step may run what is inside of it more
 // than once, or at the same time.
 type unaryCall struct {
-	steps   []grpc.UnaryServerInterceptor
+	steps   []Interceptor
 	info    *grpc.UnaryServerInfo
 	handler grpc.UnaryHandler
 }
 
 func (c *unaryCall) pass(at int, ctx context.Context, req any) (any, error) { //nolint:revive // which step is the call's own
-	inner := c.handler
-	if next := at + 1; next < len(c.steps) {
-		inner = func(ctx context.Context, req any) (any, error) { return c.pass(next, ctx, req) }
+	for ; at < len(c.steps); at++ {
+		s := &c.steps[at]
+		if s.Unary != nil {
+			return s.Unary(ctx, req, c.info, c.inner(at+1))
+		}
+		if s.Enter != nil {
+			var err error
+			if ctx, err = s.Enter(ctx, req, c.info); err != nil {
+				return nil, err
+			}
+		}
+		if s.Leave != nil {
+			resp, err := c.pass(at+1, ctx, req)
+			return s.Leave(ctx, resp, err)
+		}
 	}
-	return c.steps[at](ctx, req, c.info, inner)
+	return c.handler(ctx, req)
+}
+
+// inner is what is inside of the step before the one at an index.
+func (c *unaryCall) inner(at int) grpc.UnaryHandler {
+	if at == len(c.steps) {
+		return c.handler
+	}
+	return func(ctx context.Context, req any) (any, error) { return c.pass(at, ctx, req) }
 }
 
 // Stream returns the whole chain as one interceptor.

@@ -61,6 +61,57 @@ func TestChainRunsInOrder(t *testing.T) {
 	}
 }
 
+func TestStepsInTwoPartsAreAroundWhatIsInside(t *testing.T) {
+	type key struct{}
+	var trail []string
+	refuse := errors.New("refused")
+	before := func(name string, err error) grpcserver.Interceptor {
+		return grpcserver.Interceptor{Enter: func(ctx context.Context, req any, _ *grpc.UnaryServerInfo) (context.Context, error) {
+			trail = append(trail, "enter "+name+" of "+req.(string))
+			return context.WithValue(ctx, key{}, name), err
+		}}
+	}
+	after := func(name string) grpcserver.Interceptor {
+		return grpcserver.Interceptor{Leave: func(ctx context.Context, resp any, err error) (any, error) {
+			trail = append(trail, "leave "+name)
+			if from, _ := ctx.Value(key{}).(string); err == nil {
+				resp = resp.(string) + " " + name + from
+			}
+			return resp, err
+		}}
+	}
+	both := before("c", nil)
+	both.Leave = after("c").Leave
+	twice := grpcserver.Interceptor{Unary: func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		if _, err := h(ctx, req); err != nil {
+			return nil, err
+		}
+		return h(ctx, req)
+	}}
+	handler := func(ctx context.Context, _ any) (any, error) {
+		from, _ := ctx.Value(key{}).(string)
+		trail = append(trail, "handler")
+		return "answer" + from, nil
+	}
+	for _, tt := range []struct {
+		chain grpcserver.Chain
+		want  any
+		err   error
+		trail []string
+	}{
+		{grpcserver.Chain{}, "answer", nil, []string{"handler"}},
+		{grpcserver.Chain{after("a"), before("b", nil), both}, "answerc cc a", nil, []string{"enter b of x", "enter c of x", "handler", "leave c", "leave a"}},
+		{grpcserver.Chain{after("a"), before("b", refuse), both}, nil, refuse, []string{"enter b of x", "leave a"}},
+		{grpcserver.Chain{twice, both}, "answerc cc", nil, []string{"enter c of x", "handler", "leave c", "enter c of x", "handler", "leave c"}},
+	} {
+		trail = nil
+		got, err := tt.chain.Unary()(t.Context(), "x", nil, handler)
+		if got != tt.want || !errors.Is(err, tt.err) || !slices.Equal(trail, tt.trail) {
+			t.Errorf("%v, %v, %q; want %v, %v, %q", got, err, trail, tt.want, tt.err, tt.trail)
+		}
+	}
+}
+
 func TestStandardOrder(t *testing.T) {
 	chain, err := grpcserver.Standard(grpcserver.StandardOptions{Telemetry: telemetry.Discard(), Clock: clock.Real(), IDs: ids.UUIDv7()})
 	if err != nil || !slices.Equal(chain.Names(), []string{"recover", "request id", "telemetry", "errors", "validate"}) {
@@ -119,9 +170,10 @@ func (s oneMessage) RecvMsg(m any) error {
 
 func TestValidateNamesEveryViolation(t *testing.T) {
 	step := grpcserver.Validate(grpcserver.LazyValidator())
+	unary := grpcserver.Chain{step}.Unary()
 	reached := false
 	call := func(m proto.Message) error {
-		_, err := step.Unary(t.Context(), m, nil, func(context.Context, any) (any, error) { reached = true; return nil, nil })
+		_, err := unary(t.Context(), m, nil, func(context.Context, any) (any, error) { reached = true; return nil, nil })
 		return err
 	}
 	if err := call(ruled(t, "x", 1)); err != nil || !reached {
@@ -138,7 +190,7 @@ func TestValidateNamesEveryViolation(t *testing.T) {
 	if apierr.ReasonOf(err) != apierr.InvalidArgument {
 		t.Fatalf("a bad message in a stream: %v", err)
 	}
-	if _, err := step.Unary(t.Context(), "no message", nil, func(context.Context, any) (any, error) { return nil, errors.New("reached") }); err == nil || err.Error() != "reached" {
+	if _, err := unary(t.Context(), "no message", nil, func(context.Context, any) (any, error) { return nil, errors.New("reached") }); err == nil || err.Error() != "reached" {
 		t.Fatalf("not a message: %v", err)
 	}
 }

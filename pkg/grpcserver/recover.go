@@ -19,23 +19,23 @@ func Recover(log *slog.Logger) Interceptor {
 	return Interceptor{
 		Name: NameRecover,
 		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-			held := requestid.Hold(ctx)
+			held, place := requestid.Hold(ctx)
 			defer func() {
 				if v := recover(); v != nil {
-					resp, err = nil, panicked(ctx, log, info.FullMethod, held.ID(), v)
+					resp, err = nil, panicked(ctx, log, info.FullMethod, place.ID(), v)
 				}
-				err = final(err, held.ID())
+				err = final(err, place.ID())
 			}()
 			return handler(held, req) //nolint:contextcheck // it is made of the call's
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 			ctx := ss.Context()
-			held := requestid.Hold(ctx)
+			held, place := requestid.Hold(ctx)
 			defer func() {
 				if v := recover(); v != nil {
-					err = panicked(ctx, log, info.FullMethod, held.ID(), v)
+					err = panicked(ctx, log, info.FullMethod, place.ID(), v)
 				}
-				err = final(err, held.ID())
+				err = final(err, place.ID())
 			}()
 			return handler(srv, WithContext(ss, held))
 		},

@@ -17,7 +17,7 @@ import (
 // fails before it answers anything carries the id in the trailer instead: a
 // header would tell gRPC that the call may not be tried again.
 func RequestID(source ids.Source) Interceptor {
-	begin := func(ctx context.Context) (context.Context, metadata.MD) {
+	begin := func(ctx context.Context) (context.Context, string) {
 		id := ""
 		if v := metadata.ValueFromIncomingContext(ctx, requestid.MetadataKey); len(v) == 1 && requestid.Valid(v[0]) {
 			id = v[0]
@@ -25,24 +25,23 @@ func RequestID(source ids.Source) Interceptor {
 		if id == "" {
 			id = source.New()
 		}
-		return requestid.Fill(ctx, id), metadata.MD{requestid.MetadataKey: []string{id}}
+		return requestid.Fill(ctx, id), id
 	}
 	return Interceptor{
 		Name: NameRequestID,
-		Unary: func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			ctx, md := begin(ctx)
-			resp, err := handler(ctx, req)
-			set := grpc.SetHeader
-			if err != nil {
-				set = grpc.SetTrailer
-			}
-			if setErr := set(ctx, md); setErr != nil && err == nil {
+		Enter: func(ctx context.Context, _ any, _ *grpc.UnaryServerInfo) (context.Context, error) {
+			ctx, _ = begin(ctx)
+			return ctx, nil
+		},
+		Leave: func(ctx context.Context, resp any, err error) (any, error) {
+			if setErr := tell(ctx, requestid.MetadataKey, requestid.FromContext(ctx), err != nil); setErr != nil && err == nil {
 				return nil, apierr.Wrap(apierr.Internal, setErr, "the response header cannot be set")
 			}
 			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-			ctx, md := begin(ss.Context())
+			ctx, id := begin(ss.Context())
+			md := metadata.MD{requestid.MetadataKey: []string{id}}
 			s := &requestIDStream{ServerStream: ss, ctx: ctx, md: md}
 			err := handler(srv, s)
 			if err == nil {
@@ -52,6 +51,24 @@ func RequestID(source ids.Source) Interceptor {
 			return err
 		},
 	}
+}
+
+// Teller is a transport stream that takes one pair of its header, or of its trailer, by
+// itself: one that is not put on a wire needs no map for it. Keys are in lower case.
+type Teller interface {
+	Tell(key, value string, trailer bool) error
+}
+
+// tell adds a pair to what a unary call answers beside its message.
+func tell(ctx context.Context, key, value string, trailer bool) error {
+	if t, ok := grpc.ServerTransportStreamFromContext(ctx).(Teller); ok {
+		return t.Tell(key, value, trailer)
+	}
+	md := metadata.MD{key: []string{value}}
+	if trailer {
+		return grpc.SetTrailer(ctx, md)
+	}
+	return grpc.SetHeader(ctx, md)
 }
 
 // requestIDStream adds the id to the header when the header is sent.
@@ -92,9 +109,11 @@ func (s *requestIDStream) SendMsg(m any) error {
 func Errors() Interceptor {
 	return Interceptor{
 		Name: NameErrors,
-		Unary: func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			resp, err := handler(ctx, req)
-			return resp, toStatus(err, requestid.FromContext(ctx))
+		Leave: func(ctx context.Context, resp any, err error) (any, error) {
+			if err != nil {
+				err = toStatus(err, requestid.FromContext(ctx))
+			}
+			return resp, err
 		},
 		Stream: func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			return toStatus(handler(srv, ss), requestid.FromContext(ss.Context()))

@@ -26,11 +26,8 @@ func Validate(v protovalidate.Validator) Interceptor {
 	}
 	return Interceptor{
 		Name: NameValidate,
-		Unary: func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			if err := check(req); err != nil {
-				return nil, err
-			}
-			return handler(ctx, req)
+		Enter: func(ctx context.Context, req any, _ *grpc.UnaryServerInfo) (context.Context, error) {
+			return ctx, check(req)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			return handler(srv, &validatingStream{ServerStream: ss, check: check})

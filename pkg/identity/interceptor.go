@@ -60,12 +60,8 @@ func outgoing(ctx context.Context, codec Codec) (context.Context, error) {
 func Server(codec Codec, required func(fullMethod string) bool) grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: Name,
-		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			ctx, err := incoming(ctx, codec, required, info.FullMethod)
-			if err != nil {
-				return nil, err
-			}
-			return handler(ctx, req)
+		Enter: func(ctx context.Context, _ any, info *grpc.UnaryServerInfo) (context.Context, error) {
+			return incoming(ctx, codec, required, info.FullMethod)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			ctx, err := incoming(ss.Context(), codec, required, info.FullMethod)

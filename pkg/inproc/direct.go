@@ -3,6 +3,7 @@ package inproc
 import (
 	"context"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -96,13 +97,11 @@ func (c conn) push(ctx context.Context, method string, req proto.Message, to Tak
 	if !ok {
 		return nil, apierr.New(apierr.Unimplemented, "there is no method %q that answers with a stream", method).GRPCStatus().Err()
 	}
-	server, cancel := c.serverContext(ctx, outgoing(ctx))
+	d := &Direct{transport: transport{method: method}, to: to}
+	server, cancel := (&call{Context: ctx, constant: c.constant, md: outgoing(ctx), stream: &d.transport}).begin(time.Time{})
 	defer cancel()
-	d := &Direct{transport: transport{method: method}, cancel: cancel, to: to}
-	s := &directStream{
-		Direct: d, request: req,
-		ctx: grpc.NewContextWithServerTransportStream(context.WithValue(server, directKey{}, d), &d.transport),
-	}
+	d.cancel = cancel
+	s := &directStream{Direct: d, request: req, ctx: context.WithValue(server, directKey{}, d)}
 	err := c.chain(m.server, s, &grpc.StreamServerInfo{FullMethod: method, IsServerStream: true}, m.handler)
 	d.finish(nil)
 	switch {

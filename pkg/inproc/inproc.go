@@ -9,11 +9,11 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
@@ -35,8 +35,7 @@ func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar), opts ...O
 		WithServerUnaryInterceptor(unary).
 		WithServerStreamInterceptor(toldWhy(stream))
 	out := conn{
-		ch: ch, unary: unary, chain: stream, methods: make(methods), streams: make(map[string]streaming),
-		peer: peer.NewContext(context.Background(), &peer.Peer{Addr: local{}, AuthInfo: local{}}),
+		ch: ch, unary: unary, chain: stream, methods: make(methods), streams: make(map[string]streaming), constant: newConstant(),
 	}
 	register(registrar{ch: ch, methods: out.methods, streams: out.streams})
 	for _, opt := range opts {
@@ -87,17 +86,17 @@ func (s serverStream) SendMsg(m any) error {
 // conn runs calls with one request itself, and has the channel run the others; it
 // refuses what that would panic at.
 type conn struct {
-	ch      *inprocgrpc.Channel
-	unary   grpc.UnaryServerInterceptor
-	chain   grpc.StreamServerInterceptor
-	methods methods
-	streams map[string]streaming
-	peer    context.Context //nolint:containedctx // it has who calls, which is the same for all calls
+	ch       *inprocgrpc.Channel
+	unary    grpc.UnaryServerInterceptor
+	chain    grpc.StreamServerInterceptor
+	methods  methods
+	streams  map[string]streaming
+	constant *constant
 }
 
 func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	if m, ok := c.methods[method]; ok && plain(opts) {
-		return c.invoke(ctx, outgoing(ctx), method, m, args, reply, opts)
+		return c.invoke(ctx, outgoing(ctx), time.Time{}, method, m, args, reply, opts)
 	}
 	if err := checkMethod(method); err != nil {
 		return err
@@ -105,11 +104,16 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 	return c.ch.Invoke(ctx, method, args, reply, opts...)
 }
 
-// Hand is Invoke with md in place of the metadata that ctx has for the call. The server
-// has md itself from then on.
-func (c conn) Hand(ctx context.Context, md metadata.MD, method string, args, reply any, opts ...grpc.CallOption) error {
+// Hand is Invoke with md in place of the metadata that ctx has for the call, and with a
+// deadline of the call's own unless that is zero. The server has md itself from then on.
+func (c conn) Hand(ctx context.Context, md metadata.MD, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
 	if m, ok := c.methods[method]; ok && plain(opts) {
-		return c.invoke(ctx, md, method, m, args, reply, opts)
+		return c.invoke(ctx, md, deadline, method, m, args, reply, opts)
+	}
+	if !deadline.IsZero() {
+		bounded, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		ctx = bounded
 	}
 	return c.Invoke(metadata.NewOutgoingContext(ctx, md), method, args, reply, opts...)
 }

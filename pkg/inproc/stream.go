@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -53,8 +54,8 @@ func (c conn) stream(ctx context.Context, name string, m streaming, opts []grpc.
 		transport: transport{method: name}, ctx: ctx, cancel: cancel, opts: opts,
 		head: make(chan struct{}), over: make(chan struct{}), more: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	server, stop := c.serverContext(ctx, outgoing(ctx))
-	a.server = grpc.NewContextWithServerTransportStream(server, &a.transport)
+	server, stop := (&call{Context: ctx, constant: c.constant, md: outgoing(ctx), stream: &a.transport}).begin(time.Time{})
+	a.server = server
 	return &answersClient{answers: a, run: func() {
 		defer stop()
 		info := &grpc.StreamServerInfo{FullMethod: name, IsServerStream: true}

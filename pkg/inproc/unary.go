@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
 	"google.golang.org/grpc"
@@ -49,18 +50,25 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
 // invoke runs a unary call on the caller's goroutine: its stack has grown already,
 // and nobody has to be woken. So a server that does not heed its context holds its
 // caller.
-func (c conn) invoke(ctx context.Context, md metadata.MD, name string, m method, args, reply any, opts []grpc.CallOption) error {
-	server, cancel := c.serverContext(ctx, md)
+func (c conn) invoke(ctx context.Context, md metadata.MD, deadline time.Time, name string, m method, args, reply any, opts []grpc.CallOption) error {
+	var u struct {
+		call
+		transport
+	}
+	u.method = name
+	u.call = call{Context: ctx, constant: c.constant, md: md, stream: &u.transport}
+	server, cancel := u.begin(deadline)
 	defer cancel()
-	t := &transport{method: name}
-	resp, err := m.handler(m.server, grpc.NewContextWithServerTransportStream(server, t), func(in any) error {
-		return m.pass(in, args)
-	}, c.unary)
-	t.finish(opts)
+	resp, err := m.handler(m.server, server, func(in any) error { return m.pass(in, args) }, c.unary)
+	u.finish(opts)
+	// As on the network: who has left, or whose time is over, hears nothing else.
+	over := ctx.Err()
+	if over == nil {
+		over = server.Err()
+	}
 	switch {
-	case ctx.Err() != nil:
-		// As on the network: who has left, or whose time is over, hears nothing else.
-		return status.FromContextError(ctx.Err()).Err()
+	case over != nil:
+		return status.FromContextError(over).Err()
 	case err != nil:
 		return err
 	default:
@@ -94,60 +102,6 @@ func share(dst, src any) error {
 	return nil
 }
 
-// inherited is the caller's context without its values, but for itself, and with those
-// that are the same for all calls.
-type inherited struct {
-	context.Context //nolint:containedctx // it is a context
-	constant        context.Context
-}
-
-// Value returns the caller's context for clientKey.
-func (c *inherited) Value(key any) any {
-	if _, ok := key.(clientKey); ok {
-		return c.Context
-	}
-	return c.constant.Value(key)
-}
-
-// AfterFunc lets what is made of this context end with it without a goroutine that
-// waits for it (package context looks for it).
-func (c *inherited) AfterFunc(f func()) func() bool { return context.AfterFunc(c.Context, f) }
-
-type clientKey struct{}
-
-// serverContext is the context of the server of a call whose client has ctx. It ends with
-// that one, or by cancel. The one that can be cancelled is innermost, for those that the
-// server makes of it find it there. md, which may be nil, is the server's from now on.
-func (c conn) serverContext(ctx context.Context, md metadata.MD) (_ context.Context, cancel context.CancelFunc) {
-	out, cancel := context.WithCancel(&inherited{ctx, c.peer})
-	if md != nil {
-		out = metadata.NewIncomingContext(out, md)
-	}
-	return out, cancel
-}
-
-// outgoing returns a copy of the metadata that ctx has for a call.
-func outgoing(ctx context.Context) metadata.MD {
-	md, _ := metadata.FromOutgoingContext(ctx)
-	return md
-}
-
-// ClientContext returns the context of the client of the call within this process
-// that ctx is of, nil when it is of none.
-func ClientContext(ctx context.Context) context.Context {
-	if client, ok := ctx.Value(clientKey{}).(context.Context); ok {
-		return client
-	}
-	return inprocgrpc.ClientContext(ctx)
-}
-
-// local is the address of both sides.
-type local struct{}
-
-func (local) Network() string  { return "inproc" }
-func (local) String() string   { return "0" }
-func (local) AuthType() string { return "inproc" }
-
 // transport keeps what a server says beside its answer. Its methods may be called
 // from several goroutines.
 type transport struct {
@@ -156,13 +110,20 @@ type transport struct {
 	mu      sync.Mutex
 	header  parts
 	trailer parts
-	sent    bool // the header
+	room    [2]part // for most headers
+	sent    bool    // the header
 	ended   bool
 }
 
 // parts are what was added to a header or a trailer, one after another: they are put
 // together when somebody asks. What was added must not be changed.
-type parts []metadata.MD
+type parts []part
+
+// part is metadata, or one pair of it.
+type part struct {
+	md         metadata.MD
+	key, value string
+}
 
 // joined returns the parts together, as the asker's own; keys are in lower case on the wire.
 func (p parts) joined() metadata.MD {
@@ -171,7 +132,10 @@ func (p parts) joined() metadata.MD {
 	}
 	md := make(metadata.MD, len(p))
 	for _, more := range p {
-		for k, v := range more {
+		if more.md == nil {
+			md[more.key] = append(md[more.key], more.value)
+		}
+		for k, v := range more.md {
 			md.Append(k, v...)
 		}
 	}
@@ -180,27 +144,40 @@ func (p parts) joined() metadata.MD {
 
 func (t *transport) Method() string { return t.method }
 
-func (t *transport) SetHeader(md metadata.MD) error { return t.add(md, false) }
+func (t *transport) SetHeader(md metadata.MD) error { return t.add(part{md: md}, false) }
 
-func (t *transport) SendHeader(md metadata.MD) error { return t.add(md, true) }
+func (t *transport) SendHeader(md metadata.MD) error { return t.add(part{md: md}, true) }
 
-func (t *transport) add(md metadata.MD, send bool) error {
+func (t *transport) SetTrailer(md metadata.MD) error { return t.addTrailer(part{md: md}) }
+
+// Tell adds one pair (grpcserver.Teller).
+func (t *transport) Tell(key, value string, trailer bool) error {
+	if trailer {
+		return t.addTrailer(part{key: key, value: value})
+	}
+	return t.add(part{key: key, value: value}, false)
+}
+
+func (t *transport) add(p part, send bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sent || t.ended {
 		return status.Error(codes.Internal, "the header was sent already")
 	}
-	t.header, t.sent = append(t.header, md), send
+	if t.header == nil {
+		t.header = t.room[:0]
+	}
+	t.header, t.sent = append(t.header, p), send
 	return nil
 }
 
-func (t *transport) SetTrailer(md metadata.MD) error {
+func (t *transport) addTrailer(p part) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended {
 		return status.Error(codes.Internal, "the call has ended")
 	}
-	t.trailer = append(t.trailer, md)
+	t.trailer = append(t.trailer, p)
 	return nil
 }
 

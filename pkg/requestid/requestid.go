@@ -23,44 +23,62 @@ func FromContext(ctx context.Context) string {
 	switch v := ctx.Value(key{}).(type) {
 	case string:
 		return v
-	case *Held:
+	case *Place:
 		return v.id
 	}
 	return ""
 }
 
-// Held is a context with a place for the identifier of a call that has come, which is read
-// a step later. The place is filled before the call goes on to other goroutines.
-type Held struct {
-	context.Context //nolint:containedctx // it is a context
-	id              string
-}
+// Place is where the identifier of a call that has come is, which is read a step after the
+// call began. It is filled before the call goes on to other goroutines. The zero value is
+// empty.
+type Place struct{ id string }
 
-// Hold returns ctx with a place that is empty.
-func Hold(ctx context.Context) *Held { return &Held{Context: ctx} }
+// ID is the identifier, or "".
+func (p *Place) ID() string { return p.id }
 
-// Value returns itself for the identifier, once there is one.
-func (h *Held) Value(k any) any {
+// Value is what a context with a place in it returns for the keys of this package, nil for
+// any other and, of the identifier, while there is none.
+func (p *Place) Value(k any) any {
 	switch k.(type) {
 	case key:
-		if h.id != "" {
-			return h
+		if p.id != "" {
+			return p
 		}
-	case heldKey:
-		return h
+	case placeKey:
+		return p
+	}
+	return nil
+}
+
+// held is a context with a place.
+type held struct {
+	context.Context //nolint:containedctx // it is a context
+	place           Place
+}
+
+func (h *held) Value(k any) any {
+	if v := h.place.Value(k); v != nil {
+		return v
 	}
 	return h.Context.Value(k)
 }
 
-// ID is the identifier, or "".
-func (h *Held) ID() string { return h.id }
+type placeKey struct{}
 
-type heldKey struct{}
+// Hold returns ctx with a place that is empty: ctx itself when it has one.
+func Hold(ctx context.Context) (context.Context, *Place) {
+	if p, ok := ctx.Value(placeKey{}).(*Place); ok && p.id == "" {
+		return ctx, p
+	}
+	h := &held{Context: ctx}
+	return h, &h.place
+}
 
 // Fill returns ctx carrying id, which is ctx itself when it has an empty place for it.
 func Fill(ctx context.Context, id string) context.Context {
-	if h, ok := ctx.Value(heldKey{}).(*Held); ok && h.id == "" {
-		h.id = id
+	if p, ok := ctx.Value(placeKey{}).(*Place); ok && p.id == "" {
+		p.id = id
 		return ctx
 	}
 	return NewContext(ctx, id)

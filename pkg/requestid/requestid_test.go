@@ -32,19 +32,25 @@ func FuzzValid(f *testing.F) {
 
 func TestAPlaceIsFilledOnce(t *testing.T) {
 	outer := requestid.NewContext(t.Context(), "outer")
-	h := requestid.Hold(outer)
-	if got := requestid.FromContext(h); got != "outer" || h.ID() != "" {
+	ctx, h := requestid.Hold(outer)
+	if got := requestid.FromContext(ctx); got != "outer" || h.ID() != "" {
 		t.Errorf("an empty place: %q, %q", got, h.ID())
 	}
+	if again, same := requestid.Hold(ctx); again != ctx || same != h {
+		t.Error("a place that is empty was not used")
+	}
 	type other struct{}
-	inner, cancel := context.WithCancel(context.WithValue(h, other{}, 1))
+	inner, cancel := context.WithCancel(context.WithValue(ctx, other{}, 1))
 	defer cancel()
-	ctx := requestid.Fill(inner, "a")
+	ctx = requestid.Fill(inner, "a")
 	if got := requestid.FromContext(ctx); got != "a" || h.ID() != "a" || ctx != inner || ctx.Value(other{}) != 1 {
 		t.Errorf("filled: %q, %q", got, h.ID())
 	}
 	if got := requestid.FromContext(requestid.Fill(ctx, "b")); got != "b" || requestid.FromContext(ctx) != "a" {
 		t.Errorf("a second: %q, %q", got, requestid.FromContext(ctx))
+	}
+	if again, other := requestid.Hold(ctx); again == ctx || other == h || requestid.FromContext(again) != "a" {
+		t.Error("a place that is taken was used again")
 	}
 	if got := requestid.FromContext(requestid.Fill(t.Context(), "c")); got != "c" {
 		t.Errorf("without a place: %q", got)

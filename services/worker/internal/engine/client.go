@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/jsonwalk"
 	"github.com/poterne/poterne/pkg/requestid"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/worker/internal/httpwire"
@@ -142,7 +142,7 @@ func (c *client) Invoke(ctx context.Context, op Operation, body []byte) (Answer,
 		return Answer{}, err
 	}
 	answer, ok := scan(out)
-	if !ok || !json.Valid(out) {
+	if !ok || !jsonwalk.Valid(out) {
 		return Answer{}, apierr.New(apierr.EngineFailed, "the engine's answer is not a JSON object")
 	}
 	return Answer{Body: out, Usage: usageOf(answer.usage.Of(out))}, nil
@@ -170,18 +170,32 @@ func (c *client) post(ctx context.Context, path string, body []byte) ([]byte, er
 }
 
 func (c *client) postURL(ctx context.Context, url string, body []byte) ([]byte, error) {
-	resp, err := c.send(ctx, url, body)
-	if err != nil {
-		return nil, err
+	resp, whole, err := c.sendWhole(ctx, url, body)
+	if err != nil || whole != nil {
+		return whole, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	return c.readAll(ctx, resp, maxAnswerBytes)
 }
 
+// sendWhole is send, which may have read the answer's body already.
+func (c *client) sendWhole(ctx context.Context, url string, body []byte) (resp *http.Response, whole []byte, err error) {
+	path, ok := c.nearby(url, body)
+	if !ok {
+		resp, err = c.send(ctx, url, body)
+		return resp, nil, err
+	}
+	resp, whole, err = c.near.Whole(ctx, nearPost(ctx, path, body), maxAnswerBytes)
+	if whole == nil {
+		resp, err = answered(ctx, resp, err)
+	}
+	return resp, whole, err
+}
+
 // send sends body and returns the response when its status is 200.
 func (c *client) send(ctx context.Context, url string, body []byte) (*http.Response, error) {
 	if path, ok := c.nearby(url, body); ok {
-		return c.askNear(ctx, httpwire.Request{Method: http.MethodPost, Path: path, ID: requestid.FromContext(ctx), Body: body})
+		return c.askNear(ctx, nearPost(ctx, path, body))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {

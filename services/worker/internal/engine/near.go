@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/services/worker/internal/httpwire"
 )
 
@@ -37,6 +38,11 @@ func (c *client) nearby(url string, body []byte) (path string, ok bool) {
 	}
 	path, ok = strings.CutPrefix(url, c.origin)
 	return path, ok && strings.HasPrefix(path, "/")
+}
+
+// nearPost is a request that goes the short way.
+func nearPost(ctx context.Context, path string, body []byte) httpwire.Request {
+	return httpwire.Request{Method: http.MethodPost, Path: path, ID: requestid.FromContext(ctx), Body: body}
 }
 
 // askNear sends a request the short way, and returns the response when its status is 200.

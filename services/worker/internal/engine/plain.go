@@ -20,7 +20,7 @@ type plain struct {
 // text so far does not tell how to go on. Parameters that are not known here are
 // such.
 func readPlain(op Operation, body []byte) (p plain, ok bool) {
-	if !json.Valid(body) {
+	if !jsonwalk.Valid(body) {
 		return plain{}, false
 	}
 	p.limits = make(map[string]int)

@@ -88,30 +88,42 @@ type Request struct {
 // reading of the body as well. A request to which a kept connection ended without a
 // word is sent again: the server closed it just then.
 func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
+	resp, _, err := c.do(ctx, &r, -1)
+	return resp, err
+}
+
+// Whole is Do for who wants nothing but the body of an answer of 200: where its length is
+// told, and is most bytes at most, it is read, and returned in place of the answer.
+func (c *Client) Whole(ctx context.Context, r Request, most int64) (*http.Response, []byte, error) {
+	return c.do(ctx, &r, most)
+}
+
+// do reads the body of an ordinary answer up to most bytes, unless that is below 0.
+func (c *Client) do(ctx context.Context, r *Request, most int64) (*http.Response, []byte, error) {
 	if len(r.Body) > MaxBody {
-		return nil, fmt.Errorf("httpwire: a body of %d bytes", len(r.Body))
+		return nil, nil, fmt.Errorf("httpwire: a body of %d bytes", len(r.Body))
 	}
 	if !valid(r.Path) || r.ID != "" && !httpguts.ValidHeaderFieldValue(r.ID) {
-		return nil, errors.New("httpwire: the request cannot be written")
+		return nil, nil, errors.New("httpwire: the request cannot be written")
 	}
 	for {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
 		cn, kept, err := c.connection(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		resp, err := cn.exchange(ctx, &r)
+		resp, whole, err := cn.exchange(ctx, r, most)
 		if err == nil {
-			return resp, nil
+			return resp, whole, nil
 		}
 		cn.close()
 		switch {
 		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		case !kept || !cn.silent():
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }

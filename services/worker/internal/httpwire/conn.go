@@ -63,8 +63,9 @@ const maxKeep = 16 << 10
 // maxInterim bounds the answers before the answer (RFC 9110, section 15.2).
 const maxInterim = 5
 
-// exchange writes a request and reads the head of its answer.
-func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error) {
+// exchange writes a request and reads the head of its answer, and the body of an ordinary
+// one of up to most bytes.
+func (cn *conn) exchange(ctx context.Context, r *Request, most int64) (*http.Response, []byte, error) {
 	stop := context.AfterFunc(ctx, cn.interrupt)
 	cn.out = cn.client.append(cn.out[:0], r)
 	cn.limited.left, cn.limited.any = maxHead, false
@@ -72,27 +73,48 @@ func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error
 	if cap(cn.out) > maxKeep {
 		cn.out = nil
 	}
+	if length, ok := bareHead(cn.r, most); ok {
+		whole, err := cn.whole(length, stop, failed != nil)
+		return nil, whole, err
+	}
 	if o := ordinaryHead(cn.r); o != nil {
 		o.body = body{Reader: &o.rest, conn: cn, ctx: ctx, stop: stop, last: failed != nil}
 		cn.begun(&o.Response, &o.body)
-		return &o.Response, nil
+		return &o.Response, nil, nil
 	}
 	// A server may have answered what it did not want to read.
 	for range maxInterim {
 		resp, err := http.ReadResponse(cn.r, &http.Request{Method: r.Method})
 		if err != nil {
 			stop()
-			return nil, errors.Join(failed, err)
+			return nil, nil, errors.Join(failed, err)
 		}
 		if resp.StatusCode >= http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols {
 			last := resp.Close || failed != nil || resp.StatusCode < http.StatusOK ||
 				resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 			cn.begun(resp, &body{Reader: resp.Body, conn: cn, ctx: ctx, stop: stop, last: last})
-			return resp, nil //nolint:nilerr // what could not be written was answered all the same
+			return resp, nil, nil //nolint:nilerr // what could not be written was answered all the same
 		}
 	}
 	stop()
-	return nil, errors.New("httpwire: there is no end of interim answers")
+	return nil, nil, errors.New("httpwire: there is no end of interim answers")
+}
+
+// whole reads the body of an answer, and gives the connection back unless it is the last.
+func (cn *conn) whole(length int64, stop func() bool, last bool) ([]byte, error) {
+	cn.limited.left = -1
+	whole := make([]byte, length)
+	_, err := io.ReadFull(cn.r, whole)
+	// A context that has ended may set a deadline at any time.
+	switch stopped := stop(); {
+	case err != nil:
+		return nil, err
+	case stopped && !last:
+		cn.client.put(cn)
+	default:
+		cn.close()
+	}
+	return whole, nil
 }
 
 // begun gives an answer its body, whose length is not bounded here.

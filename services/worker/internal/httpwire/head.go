@@ -27,16 +27,8 @@ const maxLines = 16
 // names the length of its body (RFC 9112, sections 4 to 6). It returns nil for any other,
 // of which nothing is taken then: http.ReadResponse knows them all.
 func ordinaryHead(r *bufio.Reader) *ordinary {
-	if _, err := r.Peek(1); err != nil {
-		return nil // ReadResponse says why
-	}
-	come, _ := r.Peek(r.Buffered())
-	size := bytes.Index(come, []byte("\r\n\r\n")) + 4
-	if size < 4 || !bytes.HasPrefix(come, []byte("HTTP/1.1 200 ")) {
-		return nil
-	}
-	first, lines, _ := strings.Cut(string(come[:size-2]), "\r\n")
-	if strings.IndexByte(first, '\n') >= 0 {
+	first, lines, size := come(r)
+	if size == 0 {
 		return nil
 	}
 	o := &ordinary{Response: http.Response{
@@ -51,33 +43,91 @@ func ordinaryHead(r *bufio.Reader) *ordinary {
 	return o
 }
 
+// bareHead reads the head of an answer that ordinaryHead would read, of whose body only
+// the length is of interest: up to most bytes. Of any other nothing is taken.
+func bareHead(r *bufio.Reader, most int64) (length int64, ok bool) {
+	if most < 0 {
+		return 0, false
+	}
+	_, lines, size := come(r)
+	length = -1
+	for n := 0; lines != ""; n++ {
+		var l line
+		if l, lines, ok = nextLine(lines); !ok || n == maxLines || !l.tells(&length) {
+			return 0, false
+		}
+	}
+	if size == 0 || length < 0 || length > most {
+		return 0, false
+	}
+	_, _ = r.Discard(size)
+	return length, true
+}
+
+// come returns the first line and the others of a head that has come whole and says 200 in
+// HTTP/1.1, and its size with the empty line; 0 for any other.
+func come(r *bufio.Reader) (first, lines string, size int) {
+	if _, err := r.Peek(1); err != nil {
+		return "", "", 0 // ReadResponse says why
+	}
+	all, _ := r.Peek(r.Buffered())
+	size = bytes.Index(all, []byte("\r\n\r\n")) + 4
+	if size < 4 || !bytes.HasPrefix(all, []byte("HTTP/1.1 200 ")) {
+		return "", "", 0
+	}
+	first, lines, _ = strings.Cut(string(all[:size-2]), "\r\n")
+	if strings.IndexByte(first, '\n') >= 0 {
+		return "", "", 0
+	}
+	return first, lines, size
+}
+
+// line is one of a head.
+type line struct{ name, value string }
+
+// nextLine returns the first line and those after it; false for one that is not a field.
+func nextLine(lines string) (l line, rest string, ok bool) {
+	text, rest, ended := strings.Cut(lines, "\r\n")
+	name, value, named := strings.Cut(text, ":")
+	value = textproto.TrimString(value)
+	return line{name, value}, rest, ended && named && httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value)
+}
+
+// tells notes the body's length, which must be below 0 before, if the line names it. It
+// reports false for what means more than it says.
+func (l line) tells(bytes *int64) bool {
+	switch len(l.name) { // most are told apart by it
+	case len("Connection"), len("Transfer-Encoding"), len("Trailer"), len("Pragma"), len("Content-Length"):
+	default:
+		return true
+	}
+	for _, name := range [...]string{"Connection", "Transfer-Encoding", "Trailer", "Upgrade", "Pragma"} {
+		if strings.EqualFold(l.name, name) {
+			return false
+		}
+	}
+	if !strings.EqualFold(l.name, "Content-Length") {
+		return true
+	}
+	if *bytes >= 0 {
+		return false
+	}
+	*bytes = length(l.value)
+	return *bytes >= 0
+}
+
 // fields reads the lines of a head, and the length that they tell; nil says that they are
 // not as simple as that.
 func (o *ordinary) fields(lines string) http.Header {
 	header := make(http.Header, 4)
 	values := make([]string, 0, maxLines)
 	for lines != "" {
-		line, rest, ok := strings.Cut(lines, "\r\n")
-		lines = rest
-		name, value, named := strings.Cut(line, ":")
-		if !ok || !named || len(values) == maxLines || !httpguts.ValidHeaderFieldName(name) {
+		var l line
+		var ok bool
+		if l, lines, ok = nextLine(lines); !ok || len(values) == maxLines || !l.tells(&o.ContentLength) {
 			return nil
 		}
-		value = textproto.TrimString(value)
-		if !httpguts.ValidHeaderFieldValue(value) {
-			return nil
-		}
-		switch name = textproto.CanonicalMIMEHeaderKey(name); name {
-		case "Connection", "Transfer-Encoding", "Trailer", "Upgrade", "Pragma":
-			return nil // they mean more than they say
-		case "Content-Length":
-			if o.ContentLength >= 0 {
-				return nil
-			}
-			if o.ContentLength = length(value); o.ContentLength < 0 {
-				return nil
-			}
-		}
+		name, value := textproto.CanonicalMIMEHeaderKey(l.name), l.value
 		values = append(values, value)
 		if had := header[name]; had == nil {
 			header[name] = values[len(values)-1:]

@@ -41,8 +41,16 @@ func TestOrdinaryHeads(t *testing.T) {
 // agrees reports whether the text is ordinary, and holds that it is what net/http reads.
 func agrees(t *testing.T, text string) bool {
 	t.Helper()
+	bare := bufio.NewReaderSize(strings.NewReader(text), 16<<10)
+	n, read := bareHead(bare, 16<<10)
 	r := bufio.NewReaderSize(strings.NewReader(text), 16<<10)
 	o := ordinaryHead(r)
+	if read != (o != nil && o.ContentLength <= 16<<10) || read && (n != o.ContentLength || bare.Buffered() != r.Buffered()) {
+		t.Errorf("%q: a length of %d, %v", text, n, read)
+	}
+	if rest, _ := io.ReadAll(bare); !read && string(rest) != text {
+		t.Errorf("%q: something was taken for its length", text)
+	}
 	if o == nil {
 		if rest, _ := io.ReadAll(r); string(rest) != text {
 			t.Errorf("%q: something was taken", text)

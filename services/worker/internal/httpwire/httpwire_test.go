@@ -3,6 +3,7 @@ package httpwire_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -131,6 +132,56 @@ func TestManyCallersHaveConnectionsOfTheirOwn(t *testing.T) {
 	wg.Wait()
 	if n := opened.Load(); n > 400 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+func TestWholeAnswersAreReadWhereTheyAreOrdinary(t *testing.T) {
+	gone := make(chan struct{})
+	addr, opened := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch string(body) {
+		case "chunks":
+			_ = http.NewResponseController(w).Flush()
+		case "teapot":
+			w.WriteHeader(http.StatusTeapot)
+		case "wait":
+			w.Header().Set("Content-Length", "1000")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			close(gone)
+			return
+		}
+		_, _ = w.Write(body)
+	})
+	c := client(t, addr, nil)
+	ask := func(ctx context.Context, body string) (*http.Response, []byte, error) {
+		return c.Whole(ctx, httpwire.Request{Method: http.MethodPost, Path: "/", Body: []byte(body)}, 8)
+	}
+	for body, whole := range map[string]bool{"": true, "abc": true, "12345678": true, "123456789": false, "chunks": false, "teapot": false} {
+		for range 2 {
+			resp, got, err := ask(t.Context(), body)
+			if err == nil && got == nil {
+				got, err = io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+			}
+			if err != nil || string(got) != body || (resp == nil) != whole {
+				t.Errorf("%q: %v, %q, %v", body, resp, got, err)
+			}
+		}
+	}
+	if n := opened.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	why := errors.New("why")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(20*time.Millisecond, func() { cancel(why) })
+	if _, _, err := c.Whole(ctx, httpwire.Request{Method: http.MethodPost, Path: "/", Body: []byte("wait")}, 1<<20); !errors.Is(err, why) {
+		t.Errorf("a caller who left: %v", err)
+	}
+	<-gone
+	short := client(t, raw(t, []string{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\na"}), nil)
+	if _, got, err := short.Whole(t.Context(), httpwire.Request{Method: http.MethodPost, Path: "/"}, 8); err == nil {
+		t.Errorf("a body that is too short: %q", got)
 	}
 }
 

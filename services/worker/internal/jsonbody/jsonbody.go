@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/poterne/poterne/pkg/jsonwalk"
 )
 
 // ErrNotObject is returned for JSON text that is not an object.
@@ -166,7 +168,7 @@ func each(body []byte, fn func(name, raw, value []byte)) error {
 }
 
 func check(body []byte) error {
-	if !json.Valid(body) {
+	if !jsonwalk.Valid(body) {
 		var v json.RawMessage
 		err := json.Unmarshal(body, &v)
 		return fmt.Errorf("the body is not valid JSON: %w", err)

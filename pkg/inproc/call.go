@@ -1,0 +1,107 @@
+package inproc
+
+import (
+	"context"
+	"time"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/poterne/poterne/pkg/requestid"
+)
+
+// constant is what all calls on a connection have in common.
+type constant struct {
+	context.Context //nolint:containedctx // it has who calls
+
+	// What gRPC asks a context for to find a call's metadata and its stream.
+	metadata, stream any
+}
+
+func newConstant() *constant {
+	c := &constant{Context: peer.NewContext(context.Background(), &peer.Peer{Addr: local{}, AuthInfo: local{}})}
+	metadata.FromIncomingContext(asked{context.Background(), &c.metadata})
+	grpc.ServerTransportStreamFromContext(asked{context.Background(), &c.stream})
+	return c
+}
+
+// asked learns the key of what is looked for in it: those of other packages are private.
+type asked struct {
+	context.Context //nolint:containedctx // it is a context
+	key             *any
+}
+
+func (a asked) Value(key any) any {
+	*a.key = key
+	return nil
+}
+
+// call is the context of a server: its client's without that one's values, with what came
+// with the call. One context has all of it, as every call needs it.
+type call struct {
+	context.Context //nolint:containedctx // the client's
+	constant        *constant
+	md              metadata.MD // nil: none came
+	stream          grpc.ServerTransportStream
+	id              requestid.Place
+}
+
+// Value returns what came with the call, and the client's context for clientKey.
+func (c *call) Value(key any) any {
+	switch key {
+	case c.constant.metadata:
+		if c.md == nil {
+			return nil
+		}
+		return c.md
+	case c.constant.stream:
+		return c.stream
+	}
+	if _, ok := key.(clientKey); ok {
+		return c.Context
+	}
+	if v := c.id.Value(key); v != nil {
+		return v
+	}
+	return c.constant.Value(key)
+}
+
+// AfterFunc lets what is made of this context end with it without a goroutine that
+// waits for it (package context looks for it).
+func (c *call) AfterFunc(f func()) func() bool { return context.AfterFunc(c.Context, f) }
+
+type clientKey struct{}
+
+// begin returns the context of the server of a call. It ends with the client's, at the
+// deadline unless that is zero, or by cancel. The one that can be cancelled is around the
+// call's, for those that the server makes of it find it there.
+func (c *call) begin(deadline time.Time) (_ context.Context, cancel context.CancelFunc) {
+	if deadline.IsZero() {
+		return context.WithCancel(c)
+	}
+	return context.WithDeadline(c, deadline)
+}
+
+// outgoing returns a copy of the metadata that ctx has for a call.
+func outgoing(ctx context.Context) metadata.MD {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return md
+}
+
+// ClientContext returns the context of the client of the call within this process
+// that ctx is of, nil when it is of none.
+func ClientContext(ctx context.Context) context.Context {
+	if client, ok := ctx.Value(clientKey{}).(context.Context); ok {
+		return client
+	}
+	return inprocgrpc.ClientContext(ctx)
+}
+
+// local is the address of both sides.
+type local struct{}
+
+func (local) Network() string  { return "inproc" }
+func (local) String() string   { return "0" }
+func (local) AuthType() string { return "inproc" }
