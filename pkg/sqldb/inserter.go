@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 )
@@ -86,6 +87,9 @@ func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(ds
 				return 0, err
 			}
 			inserted += int(n)
+			// SQLite works on this goroutine, and a batch for many milliseconds: others whose
+			// turn it is on this processor come first.
+			runtime.Gosched()
 		}
 	}
 	return inserted, nil

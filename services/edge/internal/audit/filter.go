@@ -10,6 +10,8 @@ import (
 
 	"go.einride.tech/aip/filtering"
 	expr "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
 
 // The bounds on a filter.
@@ -38,7 +40,11 @@ const (
 	kindFlag
 	kindList
 	kindModel
+	kindMethod
 )
+
+// unlisted is the method whose records are not in the index by method: most are its.
+const unlisted = "'" + edgev1.OpenAIService_CreateChatCompletion_FullMethodName + "'"
 
 type filterField struct {
 	column string
@@ -61,9 +67,10 @@ func filterFields() map[string]filterField {
 		"documents":         {"documents", kindList, 0},
 		"error_reason":      {"reason", kindText, 0},
 		"model":             {"served_by", kindModel, 0},
+		"method":            {"method", kindMethod, 0},
 	}
 	for _, name := range []string{
-		"tenant", "subject", "key_id", "method", "resource", "decision", "address", "served_by", "experiment", "arm", "policy", "rule",
+		"tenant", "subject", "key_id", "resource", "decision", "address", "served_by", "experiment", "arm", "policy", "rule",
 		"cache", "chain", "request_id", "id", "currency",
 	} {
 		out[name] = filterField{name, kindText, 0}
@@ -199,19 +206,29 @@ func (c *filterCompiler) comparison(name string, f filterField, op, value string
 			sql = "NOT " + sql
 		}
 		return sql, nil
+	case kindMethod:
+		sql, err := c.text(f.column, op, value)
+		if quoted := "'" + value + "'"; op == "=" && quoted != unlisted && !strings.HasSuffix(value, "*") {
+			sql = "(" + sql + " AND method <> " + unlisted + ")" // what the index says that it has
+		}
+		return sql, err
 	default:
-		if op == ":" {
-			return c.sql(f.column, "<>", ""), nil
-		}
-		if prefix, ok := strings.CutSuffix(value, "*"); ok && equality {
-			sql := c.like(f.column, escapeLike(prefix)+"%")
-			if op == "!=" {
-				sql = "NOT " + sql
-			}
-			return sql, nil
-		}
-		return c.sql(f.column, sqlOp(op), value), nil
+		return c.text(f.column, op, value)
 	}
+}
+
+func (c *filterCompiler) text(column, op, value string) (string, error) {
+	if op == ":" {
+		return c.sql(column, "<>", ""), nil
+	}
+	if prefix, ok := strings.CutSuffix(value, "*"); ok && (op == "=" || op == "!=") {
+		sql := c.like(column, escapeLike(prefix)+"%")
+		if op == "!=" {
+			sql = "NOT " + sql
+		}
+		return sql, nil
+	}
+	return c.sql(column, sqlOp(op), value), nil
 }
 
 func (c *filterCompiler) sql(column, op string, arg any) string {

@@ -11,6 +11,7 @@ func checkFilters(t *testing.T, dsn func(*testing.T) string) {
 	recs := samples(4)
 	recs[1].Decision, recs[1].Tenant, recs[1].Findings, recs[1].Review = Allowed, "globex_1", nil, false
 	recs[2].ServedBy, recs[2].Resource = "other@v1 q4", "model/%"
+	recs[3].Method = "/poterne.edge.v1.APIKeyService/CreateAPIKey"
 	if err := sink.Write(t.Context(), recs); err != nil {
 		t.Fatal(err)
 	}
@@ -18,6 +19,9 @@ func checkFilters(t *testing.T, dsn func(*testing.T) string) {
 		`decision = "refused"`: 3, `decision != "refused"`: 1, `tenant = "globex_1"`: 1, `tenant = "globex?1"`: 0, `tenant = "glo*"`: 1,
 		`tenant = "globexx1"`: 0, `model = "m"`: 3, `model = "other"`: 1, `served_by = "m@*"`: 3, `findings:"waf/"`: 3, `findings:"%"`: 0,
 		`review = true`: 3, `time >= "2026-05-01T12:00:02Z"`: 2, `duration_ms > 1.4`: 4, `duration_ms > 1.6`: 0, `prompt_tokens = 12`: 4,
+		`method = "/poterne.edge.v1.APIKeyService/CreateAPIKey"`: 1, `method = "/poterne.edge.v1.OpenAIService/CreateChatCompletion"`: 3,
+		`NOT method = "/poterne.edge.v1.APIKeyService/CreateAPIKey"`: 3, `method != "/poterne.edge.v1.APIKeyService/CreateAPIKey"`: 3,
+		`method = "/poterne.edge.v1.APIKeyService/*"`: 1, `method = "'"`: 0, `method:*`: 4,
 		`documents:"c/d"`: 4, `NOT decision = "refused"`: 1, `tenant = "acme" AND (review = true OR policy = "x")`: 3, `policy:*`: 4,
 		`method = "/poterne.edge.v1.OpenAIService/*" AND subject = "ada'; DROP TABLE edge_audit; --"`: 0, `resource = "model/%"`: 1,
 	} {
@@ -35,6 +39,33 @@ func checkFilters(t *testing.T, dsn func(*testing.T) string) {
 		if _, err := ParseFilter(filter); err == nil {
 			t.Errorf("%q is taken", filter)
 		}
+	}
+}
+
+// Records of a rare method are found by an index, among however many chats.
+func TestMethodsAreInAnIndex(t *testing.T) {
+	sink := openSQL(t, sqliteDSN(t))
+	f, err := ParseFilter(`method = "/poterne.edge.v1.APIKeyService/CreateAPIKey" AND decision = "allowed"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query, args := selectStatement(Query{Filter: f, Limit: 10})
+	rows, err := sink.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		plan.WriteString(step + "\n")
+	}
+	if err := rows.Err(); err != nil || !strings.Contains(plan.String(), "USING INDEX edge_audit_method") || strings.Contains(plan.String(), "TEMP B-TREE") {
+		t.Errorf("%v, the plan is\n%s", err, plan.String())
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -20,7 +19,7 @@ type SQLStore struct {
 	// nil: nobody is. It is set before the store is used.
 	Watch func(ctx context.Context, tx *sql.Tx, moved []Moved) error
 
-	entries, charges *sqldb.Inserter
+	entries, charges, hours, days *sqldb.Inserter
 }
 
 // Moved is a budget of which more is settled, and how much that is in all.
@@ -36,6 +35,8 @@ func NewSQLStore(db *sqldb.DB) *SQLStore {
 		db:      db,
 		entries: db.NewInserter("edge_usage", entryColumns, "ON CONFLICT (id) DO NOTHING"),
 		charges: db.NewInserter("edge_usage_charges", "entry, budget, period, amount", ""),
+		hours:   db.NewInserter("edge_usage_hours AS t", sumColumns, addToSum),
+		days:    db.NewInserter("edge_usage_days AS t", sumColumns, addToSum),
 	}
 }
 
@@ -67,7 +68,7 @@ var errThere = errors.New("ledger: an entry is there already")
 // Write keeps entries, once each, with their sums, in one transaction. What they
 // charge is taken from what holder holds. It returns how many were new.
 func (s *SQLStore) Write(ctx context.Context, holder string, entries []Entry) (int, error) {
-	for _, i := range []*sqldb.Inserter{s.entries, s.charges} {
+	for _, i := range []*sqldb.Inserter{s.entries, s.charges, s.hours, s.days} {
 		if err := i.Prepare(ctx); err != nil {
 			return 0, fmt.Errorf("ledger: write: %w", err)
 		}
@@ -99,7 +100,7 @@ func (s *SQLStore) write(ctx context.Context, holder string, entries []Entry, lo
 			return errThere
 		}
 		count = len(fresh)
-		if err := addSums(ctx, tx, fresh); err != nil {
+		if err := s.addSums(ctx, tx, fresh); err != nil {
 			return err
 		}
 		if err := s.addCharges(ctx, tx, holder, fresh); err != nil {
@@ -184,85 +185,3 @@ func (s *SQLStore) addCharges(ctx context.Context, tx *sql.Tx, holder string, en
 	}
 	return s.Watch(ctx, tx, moved)
 }
-
-// sumKey is a row of the sums.
-type sumKey struct {
-	start int64
-	Dimensions
-}
-
-type sum struct {
-	requests, partial, unpriced, input, cached, output, cost, hits, savedInput, savedOutput int64
-	reasoning, audioInput, audioOutput, documents                                           int64
-}
-
-func (s sum) plus(o sum) sum {
-	return sum{
-		s.requests + o.requests, s.partial + o.partial, s.unpriced + o.unpriced,
-		s.input + o.input, s.cached + o.cached, s.output + o.output, s.cost + o.cost,
-		s.hits + o.hits, s.savedInput + o.savedInput, s.savedOutput + o.savedOutput,
-		s.reasoning + o.reasoning, s.audioInput + o.audioInput, s.audioOutput + o.audioOutput, s.documents + o.documents,
-	}
-}
-
-const (
-	hourMicros = int64(time.Hour / time.Microsecond)
-	dayMicros  = 24 * hourMicros
-)
-
-func addSums(ctx context.Context, tx *sql.Tx, entries []Entry) error {
-	for _, r := range []struct {
-		table string
-		size  int64
-	}{{"edge_usage_hours", hourMicros}, {"edge_usage_days", dayMicros}} {
-		rows := make(map[sumKey]sum)
-		for _, e := range entries {
-			at := e.Time.UnixMicro()
-			key := sumKey{at - at%r.size, e.Dimensions}
-			rows[key] = rows[key].plus(sumOf(&e))
-		}
-		statement := insertSums(r.table)
-		for k, v := range rows {
-			if _, err := tx.ExecContext(ctx, statement,
-				k.start, k.Tenant, k.KeyID, k.Subject, k.Kind, k.Model, k.Version, k.Variant, k.Experiment, k.Arm,
-				v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost, v.hits, v.savedInput, v.savedOutput,
-				v.reasoning, v.audioInput, v.audioOutput, v.documents); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func sumOf(e *Entry) sum {
-	if e.Outcome == Cached {
-		return sum{hits: number(e.Hit), savedInput: e.SavedInput, savedOutput: e.SavedOutput}
-	}
-	one := sum{
-		requests: 1, input: e.Input, cached: e.Cached, output: e.Output, cost: e.Cost,
-		reasoning: e.Reasoning, audioInput: e.AudioInput, audioOutput: e.AudioOutput, documents: e.Documents,
-	}
-	if e.Outcome != Whole {
-		one.partial = 1
-	}
-	if e.Price == 0 {
-		one.unpriced = 1
-	}
-	return one
-}
-
-// insertSums adds a row to a table of sums.
-func insertSums(table string) string {
-	return strings.Join([]string{
-		"INSERT INTO", table, "AS t (", sumColumns, `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
-		ON CONFLICT (start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm) DO UPDATE SET
-		requests = t.requests + excluded.requests, partial = t.partial + excluded.partial, unpriced = t.unpriced + excluded.unpriced,
-		input = t.input + excluded.input, cached = t.cached + excluded.cached, output = t.output + excluded.output, cost = t.cost + excluded.cost,
-		hits = t.hits + excluded.hits, saved_input = t.saved_input + excluded.saved_input, saved_output = t.saved_output + excluded.saved_output,
-		reasoning = t.reasoning + excluded.reasoning, audio_input = t.audio_input + excluded.audio_input,
-		audio_output = t.audio_output + excluded.audio_output, documents = t.documents + excluded.documents`,
-	}, " ")
-}
-
-const sumColumns = `start_us, tenant, key_id, subject, kind, model, version, variant, experiment, arm,
-	requests, partial, unpriced, input, cached, output, cost, hits, saved_input, saved_output, reasoning, audio_input, audio_output, documents`

@@ -16,7 +16,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
 
-func openStore(t *testing.T, dsn string) *SQLStore {
+func openStore(t testing.TB, dsn string) *SQLStore {
 	t.Helper()
 	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -26,7 +26,7 @@ func openStore(t *testing.T, dsn string) *SQLStore {
 	return NewSQLStore(db)
 }
 
-func sqliteDSN(t *testing.T) string {
+func sqliteDSN(t testing.TB) string {
 	t.Helper()
 	return "sqlite://" + t.TempDir() + "/edge.db"
 }
