@@ -6,9 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/poterne/poterne/pkg/testkit"
 )
@@ -38,7 +37,7 @@ func TestRest(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || got[0] != 'L' {
 		t.Errorf("the file begins with %q, %v", got[0], err)
 	}
-	if err := unix.Munmap(mem); err != nil {
+	if err := syscall.Munmap(mem); err != nil {
 		t.Error(err)
 	}
 }
