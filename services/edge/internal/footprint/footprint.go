@@ -16,8 +16,9 @@ import (
 
 const (
 	// interval is how often is looked whether the process is quiet. What the edge's own
-	// polls touch in a second, as Linux maps it by 64 KB at a time, is 10 MB, and 20 in
-	// some more; to have it mapped anew costs some milliseconds.
+	// polls touch in a second is 5 MB, and where Linux maps it by 64 KB at a time
+	// (singly) 10 MB, and 20 in some more; to have it mapped anew costs some
+	// milliseconds.
 	interval = time.Second
 	// quiet is what a process without requests allocates in that time at most:
 	// its own polls and probes.
@@ -35,6 +36,8 @@ func Component(c clock.Clock) lifecycle.Component {
 	return lifecycle.Component{
 		Name: "footprint",
 		Run: func(ctx context.Context) error {
+			release, _ := singly() // where it cannot be had, there is more to drop
+			defer release()
 			trim()
 			ticks := c.NewTicker(interval)
 			defer ticks.Stop()

@@ -13,6 +13,15 @@ import (
 // resident set. They are read-only and backed by the file, so nothing is lost;
 // a failure costs nothing but the memory.
 func dropProgram() {
+	eachPart(func(from, to uintptr) {
+		// In huge pages, two megabytes would come back for one line of a table.
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_NOHUGEPAGE)
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+	})
+}
+
+// eachPart calls do with the addresses of each part of the program that is read-only.
+func eachPart(do func(from, to uintptr)) {
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return
@@ -25,9 +34,7 @@ func dropProgram() {
 	lines := bufio.NewScanner(maps)
 	for lines.Scan() {
 		if from, to, ok := readOnly(lines.Text(), self); ok {
-			// In huge pages, two megabytes would come back for one line of a table.
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_NOHUGEPAGE)
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
+			do(from, to)
 		}
 	}
 }

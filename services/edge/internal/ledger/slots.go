@@ -108,6 +108,9 @@ func (s *slots) grow() error {
 		return fmt.Errorf("ledger: make room for requests in hand: %w", err)
 	}
 	defer f.Close()
+	if n := len(s.chunks); n > 0 {
+		linefile.Rest(s.chunks[n-1]) // requests that wait need none of it, and few at a time go on
+	}
 	s.chunks = append(s.chunks, mem)
 	for i := slotsPerChunk - 1; i >= 0; i-- {
 		s.free = append(s.free, &Slot{of: s, mem: mem[i*slotBytes : (i+1)*slotBytes : (i+1)*slotBytes]})

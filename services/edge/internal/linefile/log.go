@@ -62,6 +62,7 @@ func (l *Log) next(room int) error {
 	}
 	l.number++
 	if l.current != nil {
+		Rest(l.current.mem)
 		l.full = append(l.full, l.current)
 	}
 	l.current, l.broken = f, false
@@ -190,6 +191,7 @@ func (l *Log) release(f *file) error {
 	if l.spare != nil || len(f.mem) > FileBytes || f.clear() != nil {
 		return f.remove()
 	}
+	Rest(f.mem)
 	l.spare = f
 	return nil
 }
