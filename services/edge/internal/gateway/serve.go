@@ -20,7 +20,7 @@ func (h *handler) withRequestID(next http.Handler) http.Handler {
 			id = h.IDs.New()
 		}
 		w.Header()["X-Request-Id"] = []string{id}
-		next.ServeHTTP(w, r.WithContext(requestid.NewContext(r.Context(), id)))
+		next.ServeHTTP(w, r.WithContext(requestid.Fill(requestid.Hold(r.Context()), id)))
 	})
 }
 
