@@ -87,7 +87,7 @@ const unknownRoute = "unknown"
 // find returns the route of a request, pages that answer for whole trees
 // included.
 func (h *handler) find(method, path string) (*route, []string) {
-	if rt := h.literal[literalKey(method, path)]; rt != nil {
+	if rt := h.literal[place{method, path}]; rt != nil {
 		return rt, nil
 	}
 	rt, allowed := h.routes.find(method, path)
