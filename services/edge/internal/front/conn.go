@@ -28,6 +28,7 @@ type conn struct {
 	remote  string
 	over    bool // net/http has it now
 	linger  bool // the client may be sending what nobody reads
+	posted  bool // the latest request was a POST
 
 	in    input
 	tried struct { // what try has read

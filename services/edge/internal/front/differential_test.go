@@ -286,6 +286,11 @@ func requests() []string {
 	for _, h := range []string{"", "Host:\r\n", "Host: x y\r\n", "Host: x,y\r\n", "Host: [::1]:80\r\n", "Host: x/y\r\n", "Host: é\r\n", "Host: x\r\nHost: x\r\n", "Host: a%41\r\n", "Host: a@b\r\n"} {
 		out = append(out, "GET / HTTP/1.1\r\n"+h+"\r\n"+next)
 	}
+	for _, ends := range []string{"\r\n", "\n", "\r\n\r\n", "\n\n\n", "\r\n\r\n\r\n", "\n\n\n\n\n", "\r\n\r\nG", "\nGET", "\n\n\nGE", "\r\rX"} {
+		for _, after := range []string{next, ""} {
+			out = append(out, "POST / HTTP/1.1\r\n"+host+"\r\n"+ends+after, "POST / HTTP/1.1\r\n"+host+"Content-Length: 2\r\n\r\nab"+ends+after, "PUT / HTTP/1.1\r\n"+host+"\r\n"+ends+after)
+		}
+	}
 	return append(out,
 		"POST / HTTP/1.1\r\n"+host+"Content-Length: 300000\r\n\r\n"+strings.Repeat("z", 300000)+next,
 		"POST / HTTP/1.1\r\n"+host+"Content-Length: 30\r\n\r\nabc",

@@ -23,6 +23,11 @@ func (c *conn) next(first bool) (head, bool) {
 	}
 	for begun := first; ; {
 		there := len(c.in.bytes())
+		if !first && there >= noBeginning && c.posted && c.passOver() {
+			c.expect(c.srv.headerTimeout())
+			first, begun = true, true
+			continue
+		}
 		h, v := look(c.in.bytes())
 		if !first && there < noBeginning {
 			v = part
@@ -48,6 +53,22 @@ func (c *conn) next(first bool) (head, bool) {
 		}
 		c.setBusy(true)
 	}
+}
+
+// passOver takes away the ends of lines that some old clients send after the body of a
+// POST, as many as net/http does (RFC 9112, section 2.2), and says whether there were any.
+func (c *conn) passOver() bool {
+	n := 0
+	for _, b := range c.in.bytes()[:noBeginning] {
+		if b != '\r' && b != '\n' {
+			break
+		}
+		n++
+	}
+	if n > 0 {
+		c.in.use(n, &c.srv.pool)
+	}
+	return n > 0
 }
 
 // expect bounds the wait for the next bytes; 0 does not.
@@ -102,6 +123,7 @@ func (c *conn) request(h head) (*http.Request, error) {
 	if h.length > int64(len(c.in.bytes())) {
 		c.expect(0) // the head's time is not the body's
 	}
+	c.posted = req.Method == http.MethodPost
 	req.RemoteAddr, req.TLS = c.remote, c.state
 	req.Body = http.NoBody
 	if h.length > 0 {
