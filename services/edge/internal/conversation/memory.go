@@ -2,7 +2,7 @@
 // turns so far before a request's messages, keeps the new one, has a model sum up what
 // is long ago, and shows and forgets on demand. It answers nothing itself. Start
 // reading at Memory; talk.go is one request's part of it, summary.go the summing up,
-// store.go what is kept.
+// items.go what was said in OpenAI's form, store.go what is kept.
 package conversation
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -27,6 +28,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/explain"
+	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 )
@@ -43,9 +45,12 @@ type Deps struct {
 	Store  Store
 	Models Models
 	Meters metering.Meters
-	Codec  *jsoncodec.Codec
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// Inspector looks at what is added.
+	Inspector *inspect.Inspector
+	Codec     *jsoncodec.Codec
+	Clock     clock.Clock
+	IDs       ids.Source
+	Log       *slog.Logger
 }
 
 // Memory remembers conversations. It is safe for concurrent use.
@@ -83,6 +88,9 @@ func (m *Memory) Recall(ctx context.Context, req *edgev1.CreateChatCompletionReq
 	t := &Talk{memory: m, owner: ownerOf(ctx), id: ask.GetConversation(), store: ask.Store == nil || ask.GetStore(), model: req.GetModel(), asked: req.GetMessages()}
 	now := m.Clock.Now()
 	r, err := m.Store.Read(ctx, t.owner, t.id, now)
+	if errors.Is(err, ErrNotFound) && made(t.id) {
+		return nil, noConversation(t.id).WithField("conversation")
+	}
 	if errors.Is(err, ErrNotFound) {
 		t.note(ctx, "new", 0, 0, 0)
 		return t, nil
