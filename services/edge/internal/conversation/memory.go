@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -21,8 +20,6 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
-	"github.com/poterne/poterne/pkg/lifecycle"
-	"github.com/poterne/poterne/pkg/telemetry"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -194,39 +191,6 @@ func (m *Memory) read(r Record) (*edgev1.Conversation, error) {
 		return nil, apierr.Wrap(apierr.Internal, err, "what was kept cannot be read")
 	}
 	return c, nil
-}
-
-// The pace of forgetting.
-const (
-	purgeInterval = time.Minute
-	purgeBatch    = 1000
-)
-
-// Component forgets what has expired, and ends the summaries in the making with the
-// process.
-func (m *Memory) Component() lifecycle.Component {
-	return lifecycle.Component{Name: "edge: conversations", Run: func(ctx context.Context) error {
-		ends := make(chan struct{})
-		m.ends.Store(&ends)
-		defer m.wait.Wait()
-		defer close(ends)
-		return lifecycle.Every(ctx, m.Clock, purgeInterval, nil, func(ctx context.Context) error {
-			m.purge(ctx)
-			return nil
-		})
-	}}
-}
-
-func (m *Memory) purge(ctx context.Context) {
-	for {
-		n, err := m.Store.Purge(ctx, m.Clock.Now(), purgeBatch)
-		if err != nil && ctx.Err() == nil {
-			m.Log.WarnContext(ctx, "expired conversations could not be forgotten", telemetry.Err(err), slog.Int("count", n))
-		}
-		if err != nil || n < purgeBatch {
-			return
-		}
-	}
 }
 
 // note tells who asks why what the model read.
