@@ -20,7 +20,8 @@ func (h *handler) withRequestID(next http.Handler) http.Handler {
 			id = h.IDs.New()
 		}
 		w.Header()["X-Request-Id"] = []string{id}
-		next.ServeHTTP(w, r.WithContext(requestid.Fill(requestid.Hold(r.Context()), id)))
+		ctx, _ := requestid.Hold(r.Context())
+		next.ServeHTTP(w, r.WithContext(requestid.Fill(ctx, id)))
 	})
 }
 
