@@ -18,9 +18,7 @@ BINARIES := poterne $(SERVICES:%=poterne-%) poterne-pdf poterne-sim
 COLD     := github.com/antlr4-go github.com/jackc/pgx github.com/hashicorp/consul github.com/goccy github.com/spf13 github.com/gpustack \
             github.com/jhump github.com/minio github.com/pressly github.com/prometheus github.com/blevesearch/geo \
             cel.dev/cel-go/parser cel.dev/cel-go/checker cel.dev/cel-go/common cel.dev/cel-go/ext go.opentelemetry.io/otel/exporters
-# Not for its trace, which is a line in 24 days: it has the runtime's monitor sleep by the clock, and not be woken by each request (docs/adr/0077).
-LAZY     := -X runtime.godebugDefault=schedtrace=2147483647
-GOBUILD   = CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace$(TAGS) -ldflags '-s -w -funcalign=4 $(LAZY) -X main.version=$(VERSION)' $(COLD:%=-gcflags=%/...=-l)
+GOBUILD   = CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace$(TAGS) -ldflags '-s -w -funcalign=4 -X main.version=$(VERSION)' $(COLD:%=-gcflags=%/...=-l)
 # The paths of the engines, models and servers that components.sh has fetched.
 PARTS    := eval "$$(scripts/components.sh env)"
 

@@ -106,6 +106,32 @@ async function responseEvents() {
   check("response: helper", final.output_text.trim(), final);
 }
 
+async function conversations() {
+  const talk = await client.conversations.create({ metadata: { topic: "names" }, items: [{ type: "message", role: "user", content: "My name is Ada." }] });
+  check("conversation: made", talk.id.startsWith("conv_") && talk.object === "conversation" && talk.metadata.topic === "names" && talk.created_at > 0, talk);
+  check("conversation: retrieved", (await client.conversations.retrieve(talk.id)).metadata.topic === "names");
+  check("conversation: noted", (await client.conversations.update(talk.id, { metadata: { topic: "weather" } })).metadata.topic === "weather");
+  const made = await client.conversations.items.create(talk.id, { items: [
+    { type: "message", role: "assistant", content: [{ type: "output_text", text: "Hello Ada.", annotations: [] }] },
+    { type: "function_call", call_id: "c1", name: "weather", arguments: "{}" }, { type: "function_call_output", call_id: "c1", output: "Sun" }] });
+  check("conversation: items made", made.data.map((i) => i.type).join() === "message,function_call,function_call_output" && made.last_id === made.data[2].id, made);
+  const answer = await client.responses.create({ model: CHAT, input: "Who am I?", conversation: { id: talk.id }, max_output_tokens: 8 });
+  check("conversation: response", answer.conversation.id === talk.id && answer.output_text, answer);
+  const items = [];
+  for await (const item of client.conversations.items.list(talk.id, { order: "asc", limit: 2, include: ["message.output_text.logprobs"] })) items.push(item);
+  check("conversation: items, page by page", items.map((i) => i.role ?? i.type).join() === "user,assistant,function_call,function_call_output,user,assistant", items);
+  check("conversation: an answer's item", items[5].content[0].text === answer.output_text, items[5]);
+  check("conversation: an item", (await client.conversations.items.retrieve(items[0].id, { conversation_id: talk.id })).content[0].text === "My name is Ada.");
+  check("conversation: an item deleted", (await client.conversations.items.delete(items[0].id, { conversation_id: talk.id })).id === talk.id);
+  await raises("conversation: the item is gone", OpenAI.NotFoundError, client.conversations.items.retrieve(items[0].id, { conversation_id: talk.id }), { status: 404 });
+  const gone = await client.conversations.delete(talk.id);
+  check("conversation: deleted", gone.deleted && gone.object === "conversation.deleted" && gone.id === talk.id, gone);
+  await raises("conversation: gone", OpenAI.NotFoundError, client.conversations.retrieve(talk.id), { status: 404 });
+  await raises("conversation: not begun again", OpenAI.NotFoundError, client.responses.create({ model: CHAT, input: "x", conversation: talk.id }));
+  await raises("conversation: too many items", OpenAI.BadRequestError,
+    client.conversations.create({ items: Array(21).fill({ role: "user", content: "x" }) }), { param: "items" });
+}
+
 async function moderation() {
   const answer = await client.moderations.create({ input: ["Hello.", "Write to ada@example.org."] });
   check("moderation: flagged", answer.results.map((r) => r.flagged).join() === "false,true", answer);
@@ -125,5 +151,5 @@ async function errors() {
   for await (const chunk of aborted) check("error: nothing after it was given up", false, chunk);
 }
 
-for (const part of [chat, stream, embeddings, models, responses, responseEvents, moderation, errors]) await part();
+for (const part of [chat, stream, embeddings, models, responses, responseEvents, conversations, moderation, errors]) await part();
 done();

@@ -78,6 +78,41 @@ def responses():
            lambda: client.responses.create(model=CHAT, input="x", tools=[{"type": "web_search"}]), param="tools[0].type")
 
 
+def conversations():
+    talk = client.conversations.create(metadata={"topic": "names"}, items=[{"type": "message", "role": "user", "content": "My name is Ada."}])
+    check("conversation: made", talk.id.startswith("conv_") and talk.object == "conversation" and talk.metadata == {"topic": "names"} and talk.created_at > 0, talk)
+    check("conversation: retrieved", client.conversations.retrieve(talk.id).metadata == {"topic": "names"})
+    check("conversation: noted", client.conversations.update(talk.id, metadata={"topic": "weather"}).metadata == {"topic": "weather"})
+    made = client.conversations.items.create(talk.id, items=[
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello Ada.", "annotations": []}]},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c1", "output": "Sun"}])
+    check("conversation: items made", [i.type for i in made.data] == ["message", "function_call", "function_call_output"] and made.last_id == made.data[-1].id, made)
+    answer = client.responses.create(model=CHAT, input="Who am I?", conversation=talk.id, max_output_tokens=8)
+    check("conversation: response", answer.conversation.id == talk.id and answer.output_text, answer)
+    alone = client.responses.create(model=CHAT, input="Who am I?", max_output_tokens=8)
+    check("conversation: is read", answer.usage.input_tokens > alone.usage.input_tokens and alone.conversation is None, (answer.usage, alone.usage))
+    with client.responses.stream(model=CHAT, input="Again.", conversation=talk.id, max_output_tokens=8) as events:
+        streamed = [e for e in events][-1].response
+    check("conversation: streamed", streamed.conversation.id == talk.id, streamed)
+    items = list(client.conversations.items.list(talk.id, order="asc", limit=3, include=["message.output_text.logprobs"]))
+    said = [(i.type, getattr(i, "role", None)) for i in items]
+    one, call, gave = ("message", "user"), ("function_call", None), ("function_call_output", None)
+    check("conversation: items, page by page", said == [one, ("message", "assistant"), call, gave, one, ("message", "assistant"), one, ("message", "assistant")], said)
+    check("conversation: an answer's item", items[5].content[0].type == "output_text" and items[5].content[0].text == answer.output_text and items[5].status == "completed", items[5])
+    newest = client.conversations.items.list(talk.id, limit=1)
+    check("conversation: the newest first", newest.data[0].id == items[-1].id and newest.has_more, newest)
+    check("conversation: an item", client.conversations.items.retrieve(items[0].id, conversation_id=talk.id).content[0].text == "My name is Ada.")
+    check("conversation: an item deleted", client.conversations.items.delete(items[0].id, conversation_id=talk.id).id == talk.id)
+    raises("conversation: the item is gone", openai.NotFoundError, lambda: client.conversations.items.retrieve(items[0].id, conversation_id=talk.id), status_code=404)
+    left = [i.id for i in client.conversations.items.list(talk.id, order="asc")]
+    check("conversation: the others stay", left == [i.id for i in items[1:]], left)
+    gone = client.conversations.delete(talk.id)
+    check("conversation: deleted", gone.deleted and gone.object == "conversation.deleted" and gone.id == talk.id, gone)
+    raises("conversation: gone", openai.NotFoundError, lambda: client.conversations.retrieve(talk.id))
+    raises("conversation: not begun again", openai.NotFoundError, lambda: client.responses.create(model=CHAT, input="x", conversation=talk.id))
+    raises("conversation: too many items", openai.BadRequestError, lambda: client.conversations.create(items=[{"role": "user", "content": "x"}] * 21), param="items")
+
+
 def batches():
     ask = {"model": CHAT, "messages": HELLO, "max_tokens": 2}
     lines = [{"custom_id": f"c{i}", "method": "POST", "url": "/v1/chat/completions", "body": ask} for i in range(3)]
@@ -266,6 +301,7 @@ def errors():
 
 moderation()
 responses()
+conversations()
 batches()
 chat()
 stream()

@@ -9,12 +9,12 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/jose"
+	"github.com/poterne/poterne/pkg/telemetry"
 )
 
 // believedBytes bounds what is remembered of callers that were taken at their word,
@@ -61,7 +61,7 @@ func (a *Assertions) Server() grpcserver.Interceptor {
 }
 
 func (a *Assertions) incoming(ctx context.Context, method string) (context.Context, error) {
-	values := metadata.ValueFromIncomingContext(ctx, identity.MetadataKey)
+	values := telemetry.FromIncoming(ctx, identity.MetadataKey)
 	t := a.trust.Load()
 	read := a.believe
 	if t != nil {

@@ -14,24 +14,30 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // clientConn is a connection with one call at a time.
 type clientConn struct {
 	addr string
 	conn net.Conn
-	raw  net.Conn // what conn is on
-	r    *bufio.Reader
-	out  []byte
-	used time.Time
+	// probe looks at what conn is on.
+	probe *quietconn.Probe
+	// interrupt ends reads and writes.
+	interrupt func()
+	r         *bufio.Reader
+	out       []byte
+	used      time.Time
 	// ask and patience are of a stream: after how long a silence the server is asked
 	// whether it is there, and how long its answer may take. 0: it is not asked.
 	ask, patience time.Duration
 }
 
 func newClientConn(addr string, conn, raw net.Conn, buffer int) *clientConn {
-	c := &clientConn{addr: addr, conn: conn, raw: raw}
+	c := &clientConn{addr: addr, conn: conn, probe: quietconn.New(raw)}
 	c.r = bufio.NewReaderSize(c, buffer)
+	c.interrupt = func() { _ = conn.SetDeadline(longAgo()) }
 	return c
 }
 
@@ -68,7 +74,7 @@ func (p *Pool) Call(ctx context.Context, addr, method string, req, reply any, op
 	if c == nil {
 		return false, nil
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(longAgo()) })
+	stop := context.AfterFunc(ctx, c.interrupt)
 	got, usable, err := c.exchange(head, in, out, w.maxRecv)
 	// A context that has ended may set a deadline at any time.
 	usable = stop() && usable

@@ -2,14 +2,11 @@ package callwire
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/credentials"
-
-	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // PoolOptions is how connections are made and how many.
@@ -113,7 +110,7 @@ func (p *Pool) take(addr string) *clientConn {
 		last := len(a.idle) - 1
 		c := a.idle[last]
 		a.idle[last], a.idle = nil, a.idle[:last]
-		if quietconn.Quiet(c.raw) {
+		if c.probe.Quiet() {
 			return c
 		}
 		a.open--
@@ -219,10 +216,5 @@ func (p *Pool) connect(ctx context.Context, addr string) (_ *clientConn, err err
 	if p.opts.Streams {
 		c.ask, c.patience = p.opts.KeepaliveTime, p.opts.KeepaliveTimeout
 	}
-	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // what TLS is on
-		c.raw = t.NetConn()
-	}
 	return c, err
 }
-
-var _ interface{ NetConn() net.Conn } = (*tls.Conn)(nil)

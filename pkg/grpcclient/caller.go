@@ -33,7 +33,7 @@ type caller struct {
 func newCaller(target string, cfg Config, tel *telemetry.Telemetry, more []Outgoing) *caller {
 	return &caller{
 		cfg: cfg, tel: tel, tracer: tel.Tracer(scope), breaker: newBreaker(target, cfg.Breaker, tel.Logger), more: more,
-		kind: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)},
+		kind: tel.SpanKind(trace.SpanKindClient),
 	}
 }
 

@@ -163,8 +163,11 @@ func (o options) credentials(target string, cfg Config, tel *telemetry.Telemetry
 // retries and no addresses on it. name stands for the backend in errors.
 func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *telemetry.Telemetry, opts ...Option) grpc.ClientConnInterface {
 	o := newOptions(opts)
-	c := newCaller(name, cfg, tel, o.outgoing)
 	h, hands := conn.(hander)
+	if hands {
+		cfg.Breaker.Enabled = false // the server is there as long as its caller is
+	}
+	c := newCaller(name, cfg, tel, o.outgoing)
 	// InterceptClientConn wraps: what is applied last is outermost.
 	for _, v := range slices.Backward(o.unary) {
 		conn = grpchan.InterceptClientConn(conn, v, nil)

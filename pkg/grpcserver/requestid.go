@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/pkg/telemetry"
 )
 
 // RequestID puts the caller's request id, or a new one when the caller gave
@@ -19,7 +20,7 @@ import (
 func RequestID(source ids.Source) Interceptor {
 	begin := func(ctx context.Context) (context.Context, string) {
 		id := ""
-		if v := metadata.ValueFromIncomingContext(ctx, requestid.MetadataKey); len(v) == 1 && requestid.Valid(v[0]) {
+		if v := telemetry.FromIncoming(ctx, requestid.MetadataKey); len(v) == 1 && requestid.Valid(v[0]) {
 			id = v[0]
 		}
 		if id == "" {

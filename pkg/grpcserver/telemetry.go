@@ -10,7 +10,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 
@@ -35,10 +34,10 @@ const (
 // one log record a call: debug when it went well or the caller was at fault,
 // warn when the service was.
 func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
-	meter := tel.Meter(scope)
-	duration, err := meter.Float64Histogram(metricDuration, metric.WithUnit("s"),
-		metric.WithDescription("Time from the arrival of a call to its end."),
-		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
+	duration, err := tel.Histogram(scope, telemetry.HistogramOptions{
+		Name: metricDuration, Unit: "s", Description: "Time from the arrival of a call to its end.",
+		Bounds: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+	})
 	if err != nil {
 		return Interceptor{}, fmt.Errorf("grpcserver: %w", err)
 	}
@@ -48,7 +47,7 @@ func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
 	}
 	o := &observer{
 		tel: tel, tracer: tel.Tracer(scope), clock: c, duration: duration, inFlight: inFlight,
-		kind: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)},
+		kind: tel.SpanKind(trace.SpanKindServer),
 	}
 	return Interceptor{
 		Name: NameTelemetry,
@@ -73,7 +72,7 @@ type observer struct {
 	tel      *telemetry.Telemetry
 	tracer   trace.Tracer
 	clock    clock.Clock
-	duration metric.Float64Histogram
+	duration *telemetry.Histogram
 	inFlight *telemetry.Counter
 	kind     []trace.SpanStartOption
 	methods  telemetry.Kept[string, *observed]
@@ -83,7 +82,7 @@ type observer struct {
 type observed struct {
 	name     string
 	inFlight *telemetry.Series
-	duration telemetry.Kept[string, []metric.RecordOption] // by reason
+	duration telemetry.Kept[string, *telemetry.HistogramSeries] // by reason
 }
 
 // method returns what is kept of a method, /package.Service/Method.
@@ -96,10 +95,9 @@ func (o *observer) method(full string) *observed {
 
 // lasted notes how long a call took that ended for the reason.
 func (o *observer) lasted(ctx context.Context, m *observed, reason string, took time.Duration) {
-	o.duration.Record(ctx, took.Seconds(), m.duration.Get(reason, func(reason string) []metric.RecordOption {
-		return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
-			attribute.String(keyMethod, m.name), attribute.String(keyReason, reason)))}
-	})...)
+	m.duration.Get(reason, func(reason string) *telemetry.HistogramSeries {
+		return o.duration.Series(attribute.String(keyMethod, m.name), attribute.String(keyReason, reason))
+	}).Record(ctx, took.Seconds())
 }
 
 // errPanicked is what is recorded of a handler that did not return.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/poterne/poterne/pkg/requestid"
+	"github.com/poterne/poterne/pkg/telemetry"
 )
 
 // constant is what all calls on a connection have in common.
@@ -59,8 +60,11 @@ func (c *call) Value(key any) any {
 	case c.constant.stream:
 		return c.stream
 	}
-	if _, ok := key.(clientKey); ok {
+	switch key.(type) {
+	case clientKey:
 		return c.Context
+	case telemetry.IncomingKey:
+		return c.md
 	}
 	if v := c.id.Value(key); v != nil {
 		return v

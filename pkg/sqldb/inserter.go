@@ -18,6 +18,7 @@ type Inserter struct {
 
 	mu       sync.Mutex
 	prepared map[int]*sql.Stmt // by how many rows it inserts
+	spare    *bulk             // the memory for the next values; nil: none, or in use
 }
 
 // insertedAtOnce are the numbers of rows that one statement inserts: few statements for
@@ -60,25 +61,20 @@ func (d Dialect) insert() string {
 }
 
 // Insert inserts rows in tx, after Prepare; row appends the values of one of them, in the
-// order of the columns. It returns how many were inserted. After an error the transaction
-// must be rolled back.
+// order of the columns, as the types of driver.Value. It returns how many were inserted.
+// After an error the transaction must be rolled back.
 func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(dst []any, n int) []any) (int, error) {
-	i.mu.Lock()
-	prepared := i.prepared
-	i.mu.Unlock()
+	values := i.take()
+	defer i.give(values)
 	inserted, done := 0, 0
-	args := make([]any, 0, min(rows, insertedAtOnce()[0])*i.width)
 	for _, size := range insertedAtOnce() {
 		if rows-done < size {
 			continue
 		}
-		stmt := tx.StmtContext(ctx, prepared[size]) //nolint:sqlclosecheck // the transaction closes it
+		stmt := tx.StmtContext(ctx, i.statement(size)) //nolint:sqlclosecheck // the transaction closes it
 		for ; rows-done >= size; done += size {
-			args = args[:0]
-			for n := done; n < done+size; n++ {
-				args = row(args, n)
-			}
-			result, err := stmt.ExecContext(ctx, args...)
+			values.fill(done, size, row)
+			result, err := i.exec(ctx, stmt, values)
 			if err != nil {
 				return 0, err
 			}
@@ -93,4 +89,40 @@ func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(ds
 		}
 	}
 	return inserted, nil
+}
+
+// exec carries stmt out with values.
+func (i *Inserter) exec(ctx context.Context, stmt *sql.Stmt, values *bulk) (sql.Result, error) {
+	if i.db.Dialect == SQLite {
+		return stmt.ExecContext(ctx, values)
+	}
+	args := make([]any, len(values.args))
+	for n, v := range values.args {
+		args[n] = v.Value
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+func (i *Inserter) statement(rows int) *sql.Stmt {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.prepared[rows]
+}
+
+// take returns the memory for values, which give gets back.
+func (i *Inserter) take() *bulk {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	b := i.spare
+	if i.spare = nil; b == nil {
+		b = new(bulk)
+	}
+	return b
+}
+
+func (i *Inserter) give(b *bulk) {
+	b.clear()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.spare = b
 }

@@ -107,7 +107,7 @@ func (db *DB) openSQLite(d dsn, cfg Config) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}
-	if db.DB, err = sql.Open("sqlite", d.sqliteURI(false, cfg.BusyTimeout, cfg.Sync)); err != nil {
+	if db.DB, err = openBulk(d.sqliteURI(false, cfg.BusyTimeout, cfg.Sync)); err != nil {
 		return fmt.Errorf("sqldb: open sqlite: %w", err)
 	}
 	// One writer: others would only wait for its lock, and fail when it is long.

@@ -288,3 +288,22 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
+
+// A transaction whose time was over before it was committed says that.
+func TestAnEndedContextIsToldOfTheCommit(t *testing.T) {
+	db := openSQLite(t)
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := db.InTx(ctx, func(_ context.Context, tx *sql.Tx) error {
+			cancel()
+			for {
+				if _, err := tx.ExecContext(t.Context(), "SELECT 1"); errors.Is(err, sql.ErrTxDone) {
+					return nil
+				}
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("commit says %v", err)
+		}
+	}
+}

@@ -76,6 +76,9 @@ func once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(context.
 		return err
 	}
 	if err := tx.Commit(); err != nil {
+		if ctx.Err() != nil && errors.Is(err, sql.ErrTxDone) {
+			err = context.Cause(ctx) // the end of ctx has rolled it back
+		}
 		return fmt.Errorf("sqldb: commit: %w", err)
 	}
 	return nil

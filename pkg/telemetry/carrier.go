@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -34,7 +35,43 @@ func (c MetadataCarrier) Keys() []string {
 type IncomingCarrier struct{ ctx context.Context } //nolint:containedctx // it reads it
 
 // Incoming returns what reads the metadata of the call that ctx is of.
-func Incoming(ctx context.Context) IncomingCarrier { return IncomingCarrier{ctx} }
+func Incoming(ctx context.Context) propagation.TextMapCarrier {
+	if md, ok := ctx.Value(IncomingKey{}).(metadata.MD); ok {
+		return receivedCarrier(md)
+	}
+	return IncomingCarrier{ctx}
+}
+
+// IncomingKey is what the context of a call in this process is asked for to find the
+// metadata that came with it, without a copy of it: keys are in lower case, and nothing
+// may be changed.
+type IncomingKey struct{}
+
+// FromIncoming returns the values of a key, which is in lower case, of what came with the
+// call that ctx is of. They must not be changed.
+func FromIncoming(ctx context.Context, key string) []string {
+	if md, ok := ctx.Value(IncomingKey{}).(metadata.MD); ok {
+		return md[key]
+	}
+	return metadata.ValueFromIncomingContext(ctx, key)
+}
+
+// receivedCarrier lets a propagator read metadata whose keys are in lower case.
+type receivedCarrier metadata.MD
+
+// Get returns the first value.
+func (c receivedCarrier) Get(key string) string {
+	if v := c[key]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Set does nothing: what came is not changed.
+func (receivedCarrier) Set(string, string) {}
+
+// Keys lists the keys.
+func (c receivedCarrier) Keys() []string { return MetadataCarrier(c).Keys() }
 
 // Get returns the first value.
 func (c IncomingCarrier) Get(key string) string {

@@ -14,12 +14,18 @@ type Kept[K comparable, V any] struct {
 	table atomic.Pointer[map[K]V]
 }
 
+// Had returns what is kept for the key, if anything.
+func (k *Kept[K, V]) Had(key K) (v V, ok bool) {
+	if t := k.table.Load(); t != nil {
+		v, ok = (*t)[key]
+	}
+	return v, ok
+}
+
 // Get returns what is kept for the key, and makes it when there is nothing yet.
 func (k *Kept[K, V]) Get(key K, create func(K) V) V {
-	if t := k.table.Load(); t != nil {
-		if v, ok := (*t)[key]; ok {
-			return v
-		}
+	if v, ok := k.Had(key); ok {
+		return v
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -61,7 +61,7 @@ func (t *Telemetry) openTraces(ctx context.Context, cfg Config, res *resource.Re
 
 func (t *Telemetry) openMetrics(ctx context.Context, cfg Config, res *resource.Resource) error {
 	prom, err := otelprom.New(otelprom.WithRegisterer(t.Registry), otelprom.WithoutScopeInfo(),
-		otelprom.WithoutTargetInfo())
+		otelprom.WithoutTargetInfo(), otelprom.WithProducer(&t.histograms))
 	if err != nil {
 		return fmt.Errorf("telemetry: open the Prometheus exporter: %w", err)
 	}

@@ -36,9 +36,10 @@ type Telemetry struct {
 	Propagator propagation.TextMapPropagator
 
 	// exemplars says that counts are kept with traces that they were made in.
-	exemplars bool
-	counters  counters
-	shutdown  []func(context.Context) error
+	exemplars  bool
+	counters   counters
+	histograms histograms
+	shutdown   []func(context.Context) error
 }
 
 // Option changes what New makes.
@@ -83,6 +84,15 @@ func Discard() *Telemetry {
 // Tracer returns the tracer for the named package.
 func (t *Telemetry) Tracer(name string) trace.Tracer {
 	return t.TracerProvider.Tracer(name, trace.WithInstrumentationVersion(t.Version))
+}
+
+// SpanKind is what a tracer is given to begin spans of a kind: nothing where no span is
+// recorded, since each one would look at it.
+func (t *Telemetry) SpanKind(kind trace.SpanKind) []trace.SpanStartOption {
+	if _, ok := t.TracerProvider.(unrecorded); ok {
+		return nil
+	}
+	return []trace.SpanStartOption{trace.WithSpanKind(kind)}
 }
 
 // Meter returns the meter for the named package. Instruments appear on the ops

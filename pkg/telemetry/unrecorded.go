@@ -14,12 +14,30 @@ import (
 // that travel on, with a caller's decision to sample, and nothing is kept of them.
 type unrecorded struct{ embedded.TracerProvider }
 
-func (unrecorded) Tracer(string, ...trace.TracerOption) trace.Tracer { return idTracer{} }
+func (unrecorded) Tracer(string, ...trace.TracerOption) trace.Tracer {
+	t := new(idTracer)
+	trace.SpanFromContext(asked{context.Background(), &t.key})
+	return t
+}
 
-type idTracer struct{ embedded.Tracer }
+// asked learns the key of what is looked for in it: that of package trace is private.
+type asked struct {
+	context.Context //nolint:containedctx // it is a context
+	key             *any
+}
+
+func (a asked) Value(key any) any {
+	*a.key = key
+	return nil
+}
+
+type idTracer struct {
+	embedded.Tracer
+	key any // what a context is asked for to find its span
+}
 
 // Start begins a span in the trace of ctx, or in a new one that is not sampled.
-func (idTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+func (t *idTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	var parent trace.SpanContext
 	if len(options) == 0 || !rooted(options) {
 		parent = trace.SpanContextFromContext(ctx)
@@ -30,13 +48,27 @@ func (idTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartO
 	} else {
 		cfg.TraceID = newTraceID()
 	}
-	s := &idSpan{ids: trace.NewSpanContext(cfg)}
-	return trace.ContextWithSpan(ctx, s), s
+	s := &spanContext{Context: ctx, span: idSpan{ids: trace.NewSpanContext(cfg)}, key: t.key}
+	return s, &s.span
 }
 
 func rooted(options []trace.SpanStartOption) bool {
 	cfg := trace.NewSpanStartConfig(options...)
 	return cfg.NewRoot()
+}
+
+// spanContext is a context with its span.
+type spanContext struct {
+	context.Context //nolint:containedctx // it is a context
+	span            idSpan
+	key             any
+}
+
+func (s *spanContext) Value(key any) any {
+	if key == s.key {
+		return &s.span
+	}
+	return s.Context.Value(key)
 }
 
 // idSpan is a span of which nothing but its ids is known.

@@ -111,6 +111,10 @@ func (g *gate) acme() *acme {
 	g.must("POST", "/v1/feedback", owner, `{"response_id":"`+chat.ID+`","score":1,"comment":"`+marker+`"}`, nil)
 
 	g.must("POST", "/v1/chat/completions", owner, `{"model":"acme.private@v1","max_tokens":4,"messages":[{"role":"user","content":"`+marker+`"}],"memory":{"conversation":"talk-1"}}`, nil)
+	var talk struct{ ID string }
+	g.must("POST", "/v1/conversations", owner, `{"metadata":{"a":"`+marker+`"},"items":[{"role":"user","content":"`+marker+`"}]}`, &talk)
+	var said struct{ Data []struct{ ID string } }
+	g.must("GET", "/v1/conversations/"+talk.ID+"/items", owner, "", &said)
 	var kept struct{ ID string }
 	g.must("POST", "/v1/responses", owner, `{"model":"acme.private@v1","instructions":"`+marker+`","max_output_tokens":4,"input":"`+marker+`"}`, &kept)
 	g.must("POST", "/v1/admin/budgets", owner, `{"budget":{"id":"spend","scope":"team","scope_name":"`+marker+`","period":"month","unit":"tokens","amount":1000}}`, nil)
@@ -125,13 +129,13 @@ func (g *gate) acme() *acme {
 		"collection": "vault", "document": "doc-1", "model": "acme.private", "experiment": "trial", "rollout": "next",
 		"alias": "canary", "variant": "small", "change": pending.Changes[0].ID, "key": id, "response": chat.ID,
 		"tenant": "acme", "account": "robot", "account_key": accountKey, "secret": owner, "request": request, "record": record,
-		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned, "kept": kept.ID, "budget": "spend", "webhook": "chat", "limit": "tokens-of-acme", "file": file, "batch": batch, "conversation": "talk-1",
+		"session": sessionID, "subject": visitor, "group": secretGroup, "ban": banned, "kept": kept.ID, "budget": "spend", "webhook": "chat", "limit": "tokens-of-acme", "file": file, "batch": batch, "conversation": "talk-1", "talk": talk.ID, "item": said.Data[0].ID,
 	}
 	a.absent = map[string]string{
 		"collection": "vaulz", "document": "doc-9", "model": "acme.privaty", "experiment": "trjal", "rollout": "nexu",
 		"alias": "canarz", "variant": "smalm", "change": changed(pending.Changes[0].ID), "key": changed(id), "response": changed(chat.ID),
 		"tenant": "acmf", "account": "robou", "account_key": changed(accountKey), "secret": g.unknown, "request": changed(request), "record": changed(record),
-		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8", "kept": changed(kept.ID), "budget": "spene", "webhook": "chau", "limit": "tokens-of-acmf", "file": changed(file), "batch": changed(batch), "conversation": "talk-9",
+		"session": changed(sessionID), "subject": "bobbz", "group": "group8", "ban": "198.51.100.8", "kept": changed(kept.ID), "budget": "spene", "webhook": "chau", "limit": "tokens-of-acmf", "file": changed(file), "batch": changed(batch), "conversation": "talk-9", "talk": changed(talk.ID), "item": changed(said.Data[0].ID),
 	}
 	return a
 }

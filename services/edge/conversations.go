@@ -7,6 +7,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/envelope"
+	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/responses"
 )
@@ -24,7 +25,7 @@ func WithConversations(open func(ConversationRedisConfig) ConversationStore) Opt
 	return func(o *options) { o.talks = open }
 }
 
-func (s *Service) openConversations(inference inferencev1.InferenceServiceClient, codec *jsoncodec.Codec) error {
+func (s *Service) openConversations(inference inferencev1.InferenceServiceClient, codec *jsoncodec.Codec, inspector *inspect.Inspector) error {
 	cfg := s.cfg.Conversations
 	var store conversation.Store = conversation.NewSQLStore(s.security.DB)
 	if cfg.Store == conversation.StoreRedis {
@@ -42,7 +43,8 @@ func (s *Service) openConversations(inference inferencev1.InferenceServiceClient
 		store = conversation.NewSealed(store, masters)
 	}
 	s.conversations = conversation.New(conversation.Deps{
-		Config: cfg, Store: store, Models: inference, Meters: s.security.Meters, Codec: codec, Clock: s.opts.clock, Log: s.opts.telemetry.Logger,
+		Config: cfg, Store: store, Models: inference, Meters: s.security.Meters, Inspector: inspector, Codec: codec,
+		Clock: s.opts.clock, IDs: s.opts.ids, Log: s.opts.telemetry.Logger,
 	})
 	return nil
 }

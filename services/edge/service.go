@@ -158,7 +158,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	if s.security.Contents != nil {
 		contents = s.security.Contents
 	}
-	if err := s.openConversations(inference, codec); err != nil {
+	if err := s.openConversations(inference, codec, inspector); err != nil {
 		return err
 	}
 	s.openai = openai.New(openai.Deps{

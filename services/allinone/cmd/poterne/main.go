@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/allinone/internal/cli"
 )
 
@@ -15,6 +16,9 @@ import (
 var version = "dev"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "up" {
+		servicecmd.CalmMonitor()
+	}
 	os.Exit(run())
 }
 

@@ -22,7 +22,7 @@ func budgetWebhookPath(id, verb string) string {
 }
 
 func (a *app) printBudgetWebhooks(v any) error {
-	return a.print(v, columns("TENANT tenant", "ID id", "URL url", "EVENTS events", "DISABLED disabled", "TWO SECRETS UNTIL previous_secret_expire_time", "CHANGED update_time", "BY updater"))
+	return a.print(v, columns("TENANT tenant", "ID id", "URL url", "EVENTS events", "DISABLED disabled", "TWO_SECRETS_UNTIL previous_secret_expire_time", "CHANGED update_time", "BY updater"))
 }
 
 func (a *app) budgetWebhooksListCommand() *cobra.Command {
@@ -55,12 +55,13 @@ func (a *app) budgetWebhooksSetCommand() *cobra.Command {
 		Long: `Makes a webhook, or changes the one of that name. Events are sent to the URL, signed as
 Standard Webhooks says. A new secret is printed once, and never shown again.
 
-After --rotate-secret events have the signatures of both secrets for as long as
+With --rotate-secret the webhook stays what it is but for the flags that are given, so that
+--url may be left out. Afterwards events have the signatures of both secrets for as long as
 --overlap says. With --overlap 0s the one before signs nothing from then on: so do it
 where it is known to others.`,
 		Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if address == "" {
+			if address == "" && !rotate {
 				return usagef("--url is required")
 			}
 			c, err := a.client()
@@ -69,6 +70,11 @@ where it is known to others.`,
 			}
 			var out map[string]any
 			hook := map[string]any{"url": address, "events": events, "disabled": disabled}
+			if rotate {
+				if err := c.keepBudgetWebhook(cmd, args[0], tenant, hook); err != nil {
+					return err
+				}
+			}
 			body := map[string]any{"webhook": hook, "tenant": tenant, "rotate_secret": rotate}
 			if cmd.Flags().Changed("overlap") {
 				if !rotate {
@@ -97,6 +103,23 @@ where it is known to others.`,
 	f.BoolVar(&rotate, "rotate-secret", false, "make a new secret; the one before signs, too, for a while")
 	f.DurationVar(&overlap, "overlap", 0, "for how long the secret before still signs, at most 168h; the gateway's own time, 24h, when not given")
 	return cmd
+}
+
+// keepBudgetWebhook sets in hook what the webhook of that name has, but for what the
+// command's flags say.
+func (c *client) keepBudgetWebhook(cmd *cobra.Command, id, tenant string, hook map[string]any) error {
+	var now struct {
+		Webhook map[string]any `json:"webhook"`
+	}
+	if err := c.call(cmd.Context(), http.MethodGet, budgetWebhookPath(id, "")+"?"+ofTenant(tenant).Encode(), nil, &now); err != nil {
+		return err
+	}
+	for name := range hook {
+		if v, has := now.Webhook[name]; has && !cmd.Flags().Changed(name) {
+			hook[name] = v
+		}
+	}
+	return nil
 }
 
 func (a *app) budgetWebhooksDeleteCommand() *cobra.Command {

@@ -33,7 +33,7 @@ func (a *app) printPrices(items []any) error {
 			}
 		}
 	}
-	return a.print(items, columns("MODEL model", "VARIANT variant", "INPUT rates.input", "CACHED rates.cached_input", "OUTPUT rates.output", "REASONING rates.reasoning", "AUDIO IN rates.audio_input", "AUDIO OUT rates.audio_output",
+	return a.print(items, columns("MODEL model", "VARIANT variant", "INPUT rates.input", "CACHED rates.cached_input", "OUTPUT rates.output", "REASONING rates.reasoning", "AUDIO_IN rates.audio_input", "AUDIO_OUT rates.audio_output",
 		"EMBEDDING rates.embedding", "RERANK rates.rerank", "DOCUMENT rates.document", "REQUEST rates.request", "CURRENCY currency", "FROM valid_from", "REMOVED removed", "BY creator"))
 }
 

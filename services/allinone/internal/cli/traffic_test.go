@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -122,6 +123,48 @@ func TestTrafficVerbs(t *testing.T) {
 	} {
 		if code, stdout, stderr := run(t, refused, "", strings.Fields(args)...); code != 1 || stdout != "" || !strings.Contains(stderr, "kind must be") {
 			t.Errorf("%s, refused: code %d, says %q, %q", args, code, stdout, stderr)
+		}
+	}
+}
+
+// Who makes a new secret has not said that the webhook is to be told of everything.
+func TestARotationLeavesTheWebhookAsItIs(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                               `{"disabled":true,"events":["budget.warning"],"url":"https://a/h"}`,
+		"--url https://b --overlap 0s":   `{"disabled":true,"events":["budget.warning"],"url":"https://b"}`,
+		"--events budget.refused":        `{"disabled":true,"events":["budget.refused"],"url":"https://a/h"}`,
+		"--disabled=false --tenant acme": `{"disabled":false,"events":["budget.warning"],"url":"https://a/h"}`,
+	} {
+		var put string
+		gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut {
+				body, _ := io.ReadAll(r.Body)
+				put = string(body)
+			} else if strings.Contains(args, "acme") != (r.URL.Query().Get("tenant") == "acme") {
+				t.Errorf("%s: asks for %s", args, r.URL)
+			}
+			_, _ = io.WriteString(w, `{"webhook":{"id":"ops","url":"https://a/h","events":["budget.warning"],"disabled":true},"secret":"whsec_AAAA"}`)
+		})
+		code, stdout, stderr := run(t, gateway, "", strings.Fields("budgets webhooks set ops --rotate-secret "+args)...)
+		if code != 0 || !strings.Contains(put, `"webhook":`+want) || !strings.Contains(put, `"rotate_secret":true`) || !strings.Contains(stdout, "whsec_AAAA") {
+			t.Errorf("%s: code %d, asked %s, says %s%s", args, code, put, stdout, stderr)
+		}
+	}
+}
+
+// Every column of these tables has a heading of its own, and what lies under it.
+func TestColumnsOfClasses(t *testing.T) {
+	for args, answer := range map[string]string{
+		"usage list --by model": `{"rows":[{"model":"m","audio_input_tokens":"41","audio_output_tokens":"43","cost":"0"}]}`,
+		"prices list":           `{"prices":[{"model":"m","rates":{"audio_input":"41000000","audio_output":"43000000"}}]}`,
+	} {
+		gateway := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) })
+		_, stdout, _ := run(t, gateway, "", strings.Fields(args)...)
+		heading, row, _ := strings.Cut(stdout, "\n")
+		for title, value := range map[string]string{"AUDIO_IN": "41", "AUDIO_OUT": "43"} {
+			if at := slices.Index(strings.Fields(heading), title); at < 0 || strings.Fields(row)[at] != value {
+				t.Errorf("%s: %s is not %s:\n%s", args, title, value, stdout)
+			}
 		}
 	}
 }

@@ -60,7 +60,7 @@ func usageColumns(by []string) []column {
 			out = append(out, columns(upper(name)+" "+name)...)
 		}
 	}
-	return append(out, columns("REQUESTS requests", "PARTIAL partial_requests", "UNPRICED unpriced_requests", "IN input_tokens", "CACHED cached_tokens", "OUT output_tokens", "REASONING reasoning_tokens", "AUDIO IN audio_input_tokens", "AUDIO OUT audio_output_tokens", "DOCUMENTS documents", "COST cost", "HITS cache_hits")...)
+	return append(out, columns("REQUESTS requests", "PARTIAL partial_requests", "UNPRICED unpriced_requests", "IN input_tokens", "CACHED cached_tokens", "OUT output_tokens", "REASONING reasoning_tokens", "AUDIO_IN audio_input_tokens", "AUDIO_OUT audio_output_tokens", "DOCUMENTS documents", "COST cost", "HITS cache_hits")...)
 }
 
 func upper(s string) string {

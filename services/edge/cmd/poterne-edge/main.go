@@ -23,6 +23,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *edge.Config) error {
+	servicecmd.CalmMonitor()
 	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
 		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache), edge.WithConversations(openConversations),
 		edge.WithMCP(mcpserver.Open), edge.WithFileBucket(filebucket.Open))

@@ -2,7 +2,7 @@
 // turns so far before a request's messages, keeps the new one, has a model sum up what
 // is long ago, and shows and forgets on demand. It answers nothing itself. Start
 // reading at Memory; talk.go is one request's part of it, summary.go the summing up,
-// store.go what is kept.
+// items.go what was said in OpenAI's form, store.go what is kept.
 package conversation
 
 import (
@@ -13,20 +13,19 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
-	"github.com/poterne/poterne/pkg/lifecycle"
-	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/pkg/ids"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/explain"
+	"github.com/poterne/poterne/services/edge/internal/inspect"
 	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 )
@@ -43,9 +42,12 @@ type Deps struct {
 	Store  Store
 	Models Models
 	Meters metering.Meters
-	Codec  *jsoncodec.Codec
-	Clock  clock.Clock
-	Log    *slog.Logger
+	// Inspector looks at what is added.
+	Inspector *inspect.Inspector
+	Codec     *jsoncodec.Codec
+	Clock     clock.Clock
+	IDs       ids.Source
+	Log       *slog.Logger
 }
 
 // Memory remembers conversations. It is safe for concurrent use.
@@ -83,6 +85,9 @@ func (m *Memory) Recall(ctx context.Context, req *edgev1.CreateChatCompletionReq
 	t := &Talk{memory: m, owner: ownerOf(ctx), id: ask.GetConversation(), store: ask.Store == nil || ask.GetStore(), model: req.GetModel(), asked: req.GetMessages()}
 	now := m.Clock.Now()
 	r, err := m.Store.Read(ctx, t.owner, t.id, now)
+	if errors.Is(err, ErrNotFound) && made(t.id) {
+		return nil, noConversation(t.id).WithField("conversation")
+	}
 	if errors.Is(err, ErrNotFound) {
 		t.note(ctx, "new", 0, 0, 0)
 		return t, nil
@@ -186,39 +191,6 @@ func (m *Memory) read(r Record) (*edgev1.Conversation, error) {
 		return nil, apierr.Wrap(apierr.Internal, err, "what was kept cannot be read")
 	}
 	return c, nil
-}
-
-// The pace of forgetting.
-const (
-	purgeInterval = time.Minute
-	purgeBatch    = 1000
-)
-
-// Component forgets what has expired, and ends the summaries in the making with the
-// process.
-func (m *Memory) Component() lifecycle.Component {
-	return lifecycle.Component{Name: "edge: conversations", Run: func(ctx context.Context) error {
-		ends := make(chan struct{})
-		m.ends.Store(&ends)
-		defer m.wait.Wait()
-		defer close(ends)
-		return lifecycle.Every(ctx, m.Clock, purgeInterval, nil, func(ctx context.Context) error {
-			m.purge(ctx)
-			return nil
-		})
-	}}
-}
-
-func (m *Memory) purge(ctx context.Context) {
-	for {
-		n, err := m.Store.Purge(ctx, m.Clock.Now(), purgeBatch)
-		if err != nil && ctx.Err() == nil {
-			m.Log.WarnContext(ctx, "expired conversations could not be forgotten", telemetry.Err(err), slog.Int("count", n))
-		}
-		if err != nil || n < purgeBatch {
-			return
-		}
-	}
 }
 
 // note tells who asks why what the model read.

@@ -66,7 +66,7 @@ func (s *Server) DeleteConversation(ctx context.Context, req *edgev1.DeleteConve
 	if err := s.memory.Store.Delete(ctx, ownerOf(ctx), req.GetId(), s.memory.Clock.Now()); err != nil {
 		return nil, failed(err, req.GetId())
 	}
-	return new(edgev1.DeleteConversationResponse), nil
+	return &edgev1.DeleteConversationResponse{Id: req.GetId(), Object: "conversation.deleted", Deleted: true}, nil
 }
 
 // PurgeConversations forgets those of a tenant.
@@ -95,13 +95,24 @@ func (s *Server) PurgeConversations(ctx context.Context, req *edgev1.PurgeConver
 // show adds to a conversation what is kept beside it.
 func show(r Record, c *edgev1.Conversation) *edgev1.Conversation {
 	c.Id, c.TurnCount, c.SummarizedTurns = r.ID, r.Turns, r.Summarized
+	c.Object, c.CreatedAt = "conversation", r.CreateTime.Unix()
 	c.CreateTime, c.UpdateTime, c.ExpireTime = timestamppb.New(r.CreateTime), timestamppb.New(r.UpdateTime), timestamppb.New(r.ExpireTime)
 	return c
 }
 
+func noConversation(id string) *apierr.Error {
+	return apierr.New(apierr.NotFound, "there is no conversation %.64q of yours", id)
+}
+
 func failed(err error, id string) error {
-	if errors.Is(err, ErrNotFound) {
-		return apierr.New(apierr.NotFound, "there is no conversation %.64q of yours", id).WithField("id")
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return noConversation(id).WithField("id")
+	case errors.Is(err, errTooLarge):
+		return apierr.Invalid("items", "items: a conversation cannot be as large: %v", err)
+	case errors.Is(err, ErrConflict):
+		return apierr.Wrap(apierr.Unavailable, err, "the conversation is being changed by too many at once; try again")
+	default:
+		return apierr.Wrap(apierr.Unavailable, err, "the store of conversations does not answer")
 	}
-	return apierr.Wrap(apierr.Unavailable, err, "the store of conversations does not answer")
 }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -39,6 +37,9 @@ const (
 
 // errGone is for a conversation that was forgotten while it was answered.
 var errGone = errors.New("conversation: it was forgotten meanwhile")
+
+// errTooLarge is for a conversation that is too large with its last turn alone.
+var errTooLarge = errors.New("conversation: one turn has more bytes than a conversation may have")
 
 // Ask notes what was asked, as the detectors left it; what is put into the messages
 // after that is not kept.
@@ -149,24 +150,30 @@ func (m *Memory) current(ctx context.Context, o Owner, id string, now time.Time)
 	return c, r, err
 }
 
-// write keeps a conversation in place of the record that it was read from, less the
-// oldest turns where it is too long.
+// write keeps a conversation as put does.
 func (m *Memory) write(ctx context.Context, o Owner, id string, c *edgev1.Conversation, was Record, now time.Time) error {
+	_, err := m.put(ctx, o, id, c, was, now)
+	return err
+}
+
+// put keeps a conversation in place of the record that it was read from, less the
+// oldest turns where it is too long, and returns what is kept.
+func (m *Memory) put(ctx context.Context, o Owner, id string, c *edgev1.Conversation, was Record, now time.Time) (Record, error) {
 	if n := len(c.GetTurns()) - m.Config.MaxTurns; n > 0 {
 		c.Turns = c.GetTurns()[n:]
 	}
 	body, err := m.Codec.Marshal(c)
 	if err != nil {
-		return err
+		return Record{}, err
 	}
 	for len(body) > int(m.Config.MaxBytes) && len(c.GetTurns()) > 1 {
 		c.Turns = c.GetTurns()[max(1, len(c.GetTurns())/8):]
 		if body, err = m.Codec.Marshal(c); err != nil {
-			return err
+			return Record{}, err
 		}
 	}
 	if len(body) > int(m.Config.MaxBytes) {
-		return fmt.Errorf("one turn has more than %v", m.Config.MaxBytes)
+		return Record{}, fmt.Errorf("%w: %v", errTooLarge, m.Config.MaxBytes)
 	}
 	r := Record{
 		ID: id, Version: was.Version + 1, CreateTime: was.CreateTime, UpdateTime: now, ExpireTime: now.Add(m.Config.TTL), Body: string(body),
@@ -176,72 +183,5 @@ func (m *Memory) write(ctx context.Context, o Owner, id string, c *edgev1.Conver
 		now = now.Truncate(time.Microsecond)
 		r.Version, r.CreateTime, r.UpdateTime = now.UnixMicro(), now, now
 	}
-	return m.Store.Write(ctx, o, r, was.Version, m.Config.PerSubject)
-}
-
-// Recorder passes a stream on, and remembers the first of its answers.
-type Recorder struct {
-	grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]
-
-	text, refusal strings.Builder
-	calls         []*edgev1.ToolCall
-}
-
-// Record returns out with a recorder around it; with a nil talk, out and nil.
-func (t *Talk) Record(out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]) (grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse], *Recorder) {
-	if t == nil {
-		return out, nil
-	}
-	r := &Recorder{ServerStreamingServer: out}
-	return r, r
-}
-
-// Send implements the stream.
-func (r *Recorder) Send(chunk *edgev1.StreamChatCompletionResponse) error {
-	for _, c := range chunk.GetChoices() {
-		if c.GetIndex() != 0 {
-			continue
-		}
-		d := c.GetDelta()
-		r.text.WriteString(d.GetContent().GetText())
-		r.refusal.WriteString(d.GetRefusal())
-		for _, call := range d.GetToolCalls() {
-			r.call(call)
-		}
-	}
-	return r.ServerStreamingServer.Send(chunk)
-}
-
-// maxCalls bounds the calls of one answer.
-const maxCalls = 256
-
-func (r *Recorder) call(piece *edgev1.ToolCall) {
-	at := int(piece.GetIndex())
-	if at < 0 || at > len(r.calls) || at >= maxCalls {
-		return
-	}
-	if at == len(r.calls) {
-		empty := ""
-		r.calls = append(r.calls, &edgev1.ToolCall{Function: &edgev1.ToolCallFunction{Arguments: &empty}})
-	}
-	call := r.calls[at]
-	call.Id += piece.GetId()
-	if piece.GetType() != "" {
-		call.Type = piece.GetType()
-	}
-	call.Function.Name += piece.GetFunction().GetName()
-	*call.Function.Arguments += piece.GetFunction().GetArguments()
-}
-
-// Message is the answer as it was sent.
-func (r *Recorder) Message() *edgev1.ChatMessage {
-	if r == nil {
-		return nil
-	}
-	m := &edgev1.ChatMessage{Role: "assistant", Content: textOf(r.text.String()), ToolCalls: r.calls}
-	if r.refusal.Len() > 0 {
-		refusal := r.refusal.String()
-		m.Refusal = &refusal
-	}
-	return m
+	return r, m.Store.Write(ctx, o, r, was.Version, m.Config.PerSubject)
 }

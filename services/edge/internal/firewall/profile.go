@@ -55,7 +55,7 @@ func services() map[string]Profile {
 		edgev1.OpenAIService_ServiceDesc.ServiceName:         Prompt,
 		edgev1.ResponsesService_ServiceDesc.ServiceName:      Prompt,
 		edgev1.MessagesService_ServiceDesc.ServiceName:       Prompt,
-		edgev1.ConversationService_ServiceDesc.ServiceName:   Full,
+		edgev1.ConversationService_ServiceDesc.ServiceName:   Prompt, // items
 		edgev1.McpService_ServiceDesc.ServiceName:            Prompt,
 		edgev1.ModerationService_ServiceDesc.ServiceName:     Prompt,
 		edgev1.FileService_ServiceDesc.ServiceName:           Prompt, // files

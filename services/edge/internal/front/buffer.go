@@ -1,6 +1,7 @@
 package front
 
 import (
+	"net/http"
 	"sync"
 )
 
@@ -89,5 +90,26 @@ func (in *input) drop(p *pool) {
 	if in.buf != nil {
 		p.put(in.buf)
 		in.buf, in.from = nil, 0
+	}
+}
+
+// usualFields is how many fields a header has room for at once.
+const usualFields = 24
+
+// fields keeps the headers of answers that have ended: no handler may touch its answer's
+// then (http.ResponseWriter).
+type fields struct{ p sync.Pool }
+
+func (f *fields) get() http.Header {
+	if h, ok := f.p.Get().(http.Header); ok {
+		return h
+	}
+	return make(http.Header, usualFields)
+}
+
+func (f *fields) put(h http.Header) {
+	if h != nil && len(h) <= usualFields {
+		clear(h)
+		f.p.Put(h)
 	}
 }

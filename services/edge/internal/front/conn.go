@@ -162,12 +162,9 @@ func (c *conn) handshake() bool {
 	return true
 }
 
-// usualFields is how many fields an answer has room for at once.
-const usualFields = 24
-
 // answer has the handler answer; false: the connection is not to be used any more.
 func (c *conn) answer(req *http.Request) bool {
-	w := &response{conn: c, req: req, handlers: make(http.Header, usualFields), length: -1}
+	w := &response{conn: c, req: req, handlers: c.srv.fields.get(), length: -1}
 	w.body, _ = req.Body.(*body)
 	w.wantsClose = req.Close
 	c.srv.http.Handler.ServeHTTP(w, req)

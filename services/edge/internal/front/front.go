@@ -31,6 +31,7 @@ type Server struct {
 	tls   *tls.Config // nil: in the clear
 
 	pool    pool
+	fields  fields
 	handed  *handedOver
 	closing atomic.Bool
 	ctx     context.Context //nolint:containedctx // what all requests have in common

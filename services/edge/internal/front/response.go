@@ -164,11 +164,14 @@ func (w *response) finish() bool {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	handlers := w.handlers
 	if w.err == nil && (w.head != nil || w.waiting != nil || w.chunked) {
 		_ = w.emit(nil, true)
 	}
 	_ = w.sent(nil)
 	w.over = true
+	w.handlers = nil
+	w.conn.srv.fields.put(handlers)
 	if w.body != nil {
 		if !w.body.discard() {
 			w.close = true

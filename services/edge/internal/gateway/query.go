@@ -80,7 +80,8 @@ func wants(msg proto.Message, name string) string {
 // OpenAI's and takes any.
 func takes(msg proto.Message, name string) bool {
 	d := msg.ProtoReflect().Descriptor()
-	if f := d.ParentFile(); f == edgev1.File_poterne_edge_v1_openai_proto || f == edgev1.File_poterne_edge_v1_responses_proto {
+	switch d.ParentFile() {
+	case edgev1.File_poterne_edge_v1_openai_proto, edgev1.File_poterne_edge_v1_responses_proto, edgev1.File_poterne_edge_v1_conversationitems_proto:
 		return true
 	}
 	first, _, _ := strings.Cut(name, ".")

@@ -32,20 +32,21 @@ type routes []route
 
 // literal are the routes whose path has no variable part and no verb: nothing says more
 // about such a path, so it need not be looked for.
-type literal map[string]*route
+type literal map[place]*route
+
+// place is where a request goes, by its method and its whole path.
+type place struct{ method, path string }
 
 func (rs routes) literal() literal {
 	out := make(literal)
 	for i := range rs {
 		r := &rs[i]
-		if key := literalKey(r.method, r.template); r.verb == "" && !strings.Contains(r.template, "{") && out[key] == nil {
+		if key := (place{r.method, r.template}); r.verb == "" && !strings.Contains(r.template, "{") && out[key] == nil {
 			out[key] = r
 		}
 	}
 	return out
 }
-
-func literalKey(method, path string) string { return method + " " + path }
 
 // add adds every binding of the service's methods.
 func (rs *routes) add(service protoreflect.ServiceDescriptor) error {

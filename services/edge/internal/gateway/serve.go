@@ -20,7 +20,8 @@ func (h *handler) withRequestID(next http.Handler) http.Handler {
 			id = h.IDs.New()
 		}
 		w.Header()["X-Request-Id"] = []string{id}
-		next.ServeHTTP(w, r.WithContext(requestid.NewContext(r.Context(), id)))
+		ctx, _ := requestid.Hold(r.Context())
+		next.ServeHTTP(w, r.WithContext(requestid.Fill(ctx, id)))
 	})
 }
 
@@ -87,7 +88,7 @@ const unknownRoute = "unknown"
 // find returns the route of a request, pages that answer for whole trees
 // included.
 func (h *handler) find(method, path string) (*route, []string) {
-	if rt := h.literal[literalKey(method, path)]; rt != nil {
+	if rt := h.literal[place{method, path}]; rt != nil {
 		return rt, nil
 	}
 	rt, allowed := h.routes.find(method, path)

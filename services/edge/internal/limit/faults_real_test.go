@@ -19,6 +19,9 @@ type fault struct {
 	delay     time.Duration
 	perSecond int  // bytes
 	blackhole bool // nothing passes, and nobody is told
+	halfOpen  bool // what is asked arrives, what is answered does not, and nobody is told
+	cutAfter  int  // an answer ends after so many bytes, and its connection with it
+	refused   bool // no connection is made
 }
 
 // proxy stands between a client and a server.
@@ -45,7 +48,13 @@ func newProxy(t *testing.T, server string) *proxy {
 			if err != nil {
 				return
 			}
+			p.mu.Lock()
+			refused := p.fault.refused
+			p.mu.Unlock()
 			behind, err := new(net.Dialer).DialContext(t.Context(), "tcp", server)
+			if err == nil && refused {
+				err = errors.Join(net.ErrClosed, behind.Close())
+			}
 			if err != nil {
 				_ = client.Close()
 				continue
@@ -53,8 +62,8 @@ func newProxy(t *testing.T, server string) *proxy {
 			p.mu.Lock()
 			p.conns = append(p.conns, client, behind)
 			p.mu.Unlock()
-			group.Go(func() { p.pass(behind, client) })
-			group.Go(func() { p.pass(client, behind) })
+			group.Go(func() { p.pass(behind, client, false) })
+			group.Go(func() { p.pass(client, behind, true) })
 		}
 	})
 	t.Cleanup(func() {
@@ -85,7 +94,7 @@ func (p *proxy) reset() {
 	p.conns = nil
 }
 
-func (p *proxy) pass(to, from net.Conn) {
+func (p *proxy) pass(to, from net.Conn, answers bool) {
 	defer func() { _ = errors.Join(to.Close(), from.Close()) }()
 	buf := make([]byte, 4096)
 	for {
@@ -100,7 +109,11 @@ func (p *proxy) pass(to, from net.Conn) {
 		if wait > 0 {
 			<-time.After(wait)
 		}
-		if !f.blackhole {
+		if answers && f.cutAfter > 0 && n > f.cutAfter {
+			_, _ = to.Write(buf[:f.cutAfter])
+			return
+		}
+		if !f.blackhole && (!answers || !f.halfOpen) {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
@@ -112,8 +125,8 @@ func (p *proxy) pass(to, from net.Conn) {
 }
 
 // TestRealFaultsBetweenEdgesAndRedis has two replicas ask through a network that is
-// slow, narrow, silent, or breaks connections: nobody waits for that, and what is let
-// in is what the limit says.
+// slow, narrow, silent, silent in one direction, breaks connections, ends them within an
+// answer, or makes none: nobody waits for that, and what is let in is what the limit says.
 func TestRealFaultsBetweenEdgesAndRedis(t *testing.T) {
 	server, db := testkit.Redis(t), 0
 	for what, f := range map[string]struct {
@@ -126,7 +139,11 @@ func TestRealFaultsBetweenEdgesAndRedis(t *testing.T) {
 		"bandwidth":        {fault: fault{perSecond: 10_000}},
 		"blackhole":        {fault: fault{blackhole: true}},
 		"blackhole of one": {fault: fault{blackhole: true}, one: true},
+		"half open":        {fault: fault{halfOpen: true}},
+		"half open of one": {fault: fault{halfOpen: true}, one: true},
 		"reset":            {resets: true},
+		"cut":              {fault: fault{cutAfter: 3}},
+		"refused":          {fault: fault{refused: true}, resets: true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			db++ // who was alive before counts for a while
@@ -186,12 +203,13 @@ func TestRealFaultsBetweenEdgesAndRedis(t *testing.T) {
 			if m := waits[len(waits)/2]; m > waitsFor {
 				t.Errorf("half of the requests waited more than %v", m)
 			}
-			if what != "reset" && float64(admitted) < want*0.95 { // a lost answer costs what it gave
+			lost := f.resets || f.halfOpen || f.cutAfter > 0
+			if !lost && float64(admitted) < want*0.95 { // a lost answer costs what it gave
 				t.Errorf("%d were let in, %.0f may be", admitted, want)
 			}
 			// Who is cut off has its share besides, until it can tell.
 			most := want * 1.02
-			if f.blackhole {
+			if f.blackhole || f.halfOpen || f.cutAfter > 0 || f.refused {
 				most += float64(limit.Amount) // half of the rate, for two seconds
 			}
 			if float64(admitted) > most {

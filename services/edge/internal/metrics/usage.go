@@ -3,9 +3,12 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/poterne/poterne/pkg/telemetry"
 )
 
 const (
@@ -27,42 +30,43 @@ const KeyBudget = "budget"
 // Usage counts what is used, and what budgets refuse. It is safe for concurrent use,
 // and a nil one counts nothing.
 type Usage struct {
-	tokens, documents, entries, unpriced, failures, atRisk, refused, warned, away metric.Int64Counter
-	cost                                                                          metric.Float64Counter
+	documents, unpriced, failures, atRisk, refused, warned, away metric.Int64Counter
+	cost                                                         metric.Float64Counter
+	currencies                                                   telemetry.Kept[string, []metric.AddOption]
 
-	// What counts are added with, in the form that takes no memory for each.
-	input, cached, output              []metric.AddOption
-	reasoning, audioInput, audioOutput []metric.AddOption
-	outcomes                           map[string][]metric.AddOption
+	// The series that nearly every request adds to.
+	input, cached, output              *telemetry.Series
+	reasoning, audioInput, audioOutput *telemetry.Series
+	outcomes                           telemetry.Kept[string, *telemetry.Series]
+	entries                            *telemetry.Counter
 }
 
-// NewUsage makes the instruments, for requests with these outcomes for the most part.
-func NewUsage(m metric.Meter, outcomes ...string) (*Usage, error) {
+// NewUsage makes the instruments.
+func NewUsage(tel *telemetry.Telemetry) (*Usage, error) {
 	var errs []error
+	m := tel.Meter(Scope)
 	counter := func(name, description string) metric.Int64Counter {
 		c, err := m.Int64Counter(name, metric.WithDescription(description))
 		errs = append(errs, err)
 		return c
 	}
-	with := func(key, value string) []metric.AddOption {
-		return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))}
+	tokens, err1 := tel.Counter(Scope, nameUsageCounted, "Tokens that are settled, by class; cached ones and those of sound are among the input, thoughts and sound among the output.")
+	entries, err2 := tel.Counter(Scope, nameUsageEntries, "Requests that used something, by outcome.")
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
+	of := func(class string) *telemetry.Series { return tokens.Series(attribute.String("class", class)) }
 	u := &Usage{
-		tokens:    counter(nameUsageCounted, "Tokens that are settled, by class; cached ones and those of sound are among the input, thoughts and sound among the output."),
 		documents: counter(nameUsageRanked, "Documents whose ranking is settled."),
-		entries:   counter(nameUsageEntries, "Requests that used something, by outcome."),
 		unpriced:  counter(nameUsageUnpriced, "Requests that used something that has no price."),
 		failures:  counter(nameUsageFailures, "Failed attempts to write usage."),
 		atRisk:    counter(nameUsageAtRisk, "Requests of which kill -9 loses what they used, since the journal had no room."),
 		refused:   counter(nameBudgetRefused, "Requests that a budget refused, by the budget's scope."),
 		warned:    counter(nameBudgetWarned, "Requests that were warned of a budget, by its scope."),
 		away:      counter(nameBudgetAway, "Requests that needed the ledger while it was away, by what was decided."),
-		input:     with("class", "input"), cached: with("class", "cached"), output: with("class", "output"),
-		reasoning: with("class", "reasoning"), audioInput: with("class", "audio_input"), audioOutput: with("class", "audio_output"),
-		outcomes: make(map[string][]metric.AddOption),
-	}
-	for _, name := range outcomes {
-		u.outcomes[name] = with("outcome", name)
+		input:     of("input"), cached: of("cached"), output: of("output"),
+		reasoning: of("reasoning"), audioInput: of("audio_input"), audioOutput: of("audio_output"),
+		entries: entries,
 	}
 	var err error
 	u.cost, err = m.Float64Counter(nameUsageCost, metric.WithDescription("What is settled, in the currency's unit. The ledger has it exactly."))
@@ -78,19 +82,15 @@ func (u *Usage) Settled(ctx context.Context, outcome, currency string, t Tokens,
 	if u == nil {
 		return
 	}
-	of := u.outcomes[outcome]
-	if of == nil {
-		of = []metric.AddOption{metric.WithAttributes(attribute.String("outcome", outcome))}
-	}
-	u.entries.Add(ctx, 1, of...)
-	u.tokens.Add(ctx, t.Input, u.input...)
-	u.tokens.Add(ctx, t.Output, u.output...)
+	u.outcomes.Get(outcome, u.ended).Add(ctx, 1)
+	u.input.Add(ctx, t.Input)
+	u.output.Add(ctx, t.Output)
 	for _, c := range [...]struct {
 		n  int64
-		of []metric.AddOption
+		of *telemetry.Series
 	}{{t.Cached, u.cached}, {t.Reasoning, u.reasoning}, {t.AudioInput, u.audioInput}, {t.AudioOutput, u.audioOutput}} {
 		if c.n > 0 {
-			u.tokens.Add(ctx, c.n, c.of...)
+			c.of.Add(ctx, c.n)
 		}
 	}
 	if t.Documents > 0 {
@@ -100,8 +100,17 @@ func (u *Usage) Settled(ctx context.Context, outcome, currency string, t Tokens,
 	case !priced:
 		u.unpriced.Add(ctx, 1)
 	case cost > 0:
-		u.cost.Add(ctx, cost, metric.WithAttributes(attribute.String("currency", currency)))
+		u.cost.Add(ctx, cost, u.currencies.Get(currency, inCurrency)...)
 	}
+}
+
+// ended is the series of requests with an outcome.
+func (u *Usage) ended(outcome string) *telemetry.Series {
+	return u.entries.Series(attribute.String("outcome", outcome))
+}
+
+func inCurrency(name string) []metric.AddOption {
+	return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("currency", name)))}
 }
 
 // WriteFailure counts a failed attempt to write usage.

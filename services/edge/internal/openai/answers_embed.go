@@ -53,7 +53,7 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 	out := &inferencev1.EmbedResponse{ServedBy: v.have[v.keys[0]].By, Usage: new(commonv1.TokenUsage)}
 	for _, k := range v.keys {
 		e := v.have[k]
-		out.Usage.PromptTokens += e.Usage.GetPromptTokens()
+		out.Usage.PromptTokens = sum(out.Usage.GetPromptTokens(), e.Usage.GetPromptTokens())
 		out.Embeddings = append(out.Embeddings, &workerv1.Embedding{Values: vectorOf(e.Chunks[0])})
 	}
 	saved := max(out.GetUsage().GetPromptTokens()-v.paid, 0)

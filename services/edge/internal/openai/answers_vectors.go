@@ -3,6 +3,7 @@ package openai
 import (
 	"context"
 	"maps"
+	"math"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -91,7 +92,7 @@ func (v *vectors) gather(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.paid += resp.GetUsage().GetPromptTokens()
+	v.paid = sum(v.paid, resp.GetUsage().GetPromptTokens())
 	maps.Copy(v.have, v.s.vectorsOf(v.p, v.keys, ask.GetInputs(), resp)) //nolint:contextcheck // what is kept is kept whoever leaves
 	return nil
 }
@@ -111,9 +112,9 @@ func (v *vectors) join(ctx context.Context, keys []respcache.Key) error {
 		}
 		var tokens int32
 		for _, e := range made {
-			tokens += e.Usage.GetPromptTokens()
+			tokens = sum(tokens, e.Usage.GetPromptTokens())
 		}
-		v.paid += tokens
+		v.paid = sum(v.paid, tokens)
 		audit.From(ctx).SetTokens(v.paid, 0)
 		maps.Copy(v.have, made)
 	}
@@ -189,3 +190,6 @@ func (s *Server) vectorsOf(p *plan, keys []respcache.Key, inputs []*workerv1.Emb
 	}
 	return out
 }
+
+// sum adds counts of tokens; what is too large is the largest number.
+func sum(a, b int32) int32 { return int32(min(int64(a)+int64(b), math.MaxInt32)) }

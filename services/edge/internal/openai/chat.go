@@ -29,23 +29,25 @@ const (
 
 // CreateChatCompletion answers a conversation.
 func (s *Server) CreateChatCompletion(ctx context.Context, req *edgev1.CreateChatCompletionRequest) (*edgev1.CreateChatCompletionResponse, error) {
-	ctx, routed, err := s.route(ctx, route.Chat, &req.Model, req, unaryHeader(ctx))
+	setHeader := unaryHeader(ctx)
+	ctx, routed, err := s.route(ctx, route.Chat, &req.Model, req, setHeader)
 	if err != nil {
 		return nil, err
 	}
 	ctx = inConversation(ctx, req)
-	c, rests, err := s.prepareChat(ctx, req, unaryHeader(ctx))
+	c, rests, err := s.prepareChat(ctx, req, setHeader)
 	c.routed = routed
-	answer := new(edgev1.CreateChatCompletionResponse)
+	var answer *edgev1.CreateChatCompletionResponse
 	var resp *inferencev1.InvokeResponse
 	if err == nil {
 		if text := s.textFor(ctx, c, rests); text != nil {
 			return s.textAnswer(ctx, c, rests, text)
 		}
+		answer = new(edgev1.CreateChatCompletionResponse)
 		resp, err = s.invoke(ctx, c, answer)
 	}
 	if errors.Is(err, contextbuilder.ErrNothingFound) {
-		if answer, err = s.notFound(ctx, req, unaryHeader(ctx)); err == nil {
+		if answer, err = s.notFound(ctx, req, setHeader); err == nil {
 			rests.keep(ctx, answer)
 		}
 		return answer, err

@@ -82,7 +82,8 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp
 	if err != nil {
 		return nil, err
 	}
-	hold, err := s.Meters.Begin(ctx, s.demand(c, req), unaryHeader(ctx))
+	setHeader := unaryHeader(ctx)
+	hold, err := s.Meters.Begin(ctx, s.demand(c, req), setHeader)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp
 		}
 	}
 	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
-	if err := Served(ctx, unaryHeader(ctx), resp.GetServedBy()); err != nil {
+	if err := Served(ctx, setHeader, resp.GetServedBy()); err != nil {
 		return nil, err
 	}
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), resp.GetUsage().GetCompletionTokens())

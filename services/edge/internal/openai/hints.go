@@ -206,8 +206,11 @@ func one(ctx context.Context, name string) (string, error) {
 
 // word reads a JSON text; anything else is none.
 func word(raw string) string {
+	if raw == "" {
+		return ""
+	}
 	var s string
-	if raw == "" || json.Unmarshal([]byte(raw), &s) != nil {
+	if json.Unmarshal([]byte(raw), &s) != nil {
 		return ""
 	}
 	return s

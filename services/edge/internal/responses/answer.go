@@ -5,6 +5,7 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/responseitem"
 	"github.com/poterne/poterne/services/edge/internal/usagedetail"
 )
 
@@ -24,11 +25,12 @@ const (
 // whose it is, for feedback and for those that go on from it, and stays.
 func responseID(id string) string { return idPrefix + strings.TrimPrefix(id, chatPrefix) }
 
-// begun is the response to req as it begins.
-func begun(req *edgev1.CreateResponseRequest, id string, created int64, store bool) *edgev1.Response {
+// begun is the response to what was asked as it begins.
+func begun(a ask, id string, created int64) *edgev1.Response {
+	req := a.req
 	r := &edgev1.Response{
 		Id: responseID(id), Object: "response", CreatedAt: created, Status: statusWorking, Instructions: req.Instructions, Model: req.GetModel(),
-		ParallelToolCalls: req.ParallelToolCalls == nil || req.GetParallelToolCalls(), Store: store, Temperature: req.Temperature, TopP: req.TopP,
+		ParallelToolCalls: req.ParallelToolCalls == nil || req.GetParallelToolCalls(), Store: a.store, Temperature: req.Temperature, TopP: req.TopP,
 		MaxOutputTokens: req.MaxOutputTokens, Tools: req.GetTools(), ToolChoice: req.GetToolChoice(), Text: req.GetText(), Truncation: "disabled",
 		Metadata: req.GetMetadata(), User: req.GetUser(),
 	}
@@ -37,6 +39,9 @@ func begun(req *edgev1.CreateResponseRequest, id string, created int64, store bo
 	}
 	if r.GetText().GetFormat() == nil {
 		r.Text = &edgev1.ResponseText{Format: &commonv1.RawJson{Json: `{"type":"text"}`}}
+	}
+	if a.conversation != "" {
+		r.Conversation = &edgev1.ResponseConversation{Id: a.conversation}
 	}
 	if req.GetPreviousResponseId() != "" {
 		r.PreviousResponseId = &req.PreviousResponseId
@@ -91,20 +96,20 @@ func (s *Server) output(m *edgev1.ChatMessage) []*edgev1.ResponseItem {
 	for _, call := range m.GetToolCalls() {
 		arguments := call.GetFunction().GetArguments()
 		out = append(out, &edgev1.ResponseItem{
-			Type: itemCall, Id: s.itemID(itemCall), Status: statusCompleted, CallId: call.GetId(), Name: call.GetFunction().GetName(), Arguments: &arguments,
+			Type: responseitem.Call, Id: s.itemID(responseitem.Call), Status: statusCompleted, CallId: call.GetId(), Name: call.GetFunction().GetName(), Arguments: &arguments,
 		})
 	}
 	return out
 }
 
 func (s *Server) reasoning(thought string) *edgev1.ResponseItem {
-	item := &edgev1.ResponseItem{Type: itemReasoning, Id: s.itemID(itemReasoning), Status: statusCompleted, Content: parts()}
+	item := &edgev1.ResponseItem{Type: responseitem.Reasoning, Id: s.itemID(responseitem.Reasoning), Status: statusCompleted, Content: parts()}
 	add(item, &edgev1.ResponsePart{Type: "reasoning_text", Text: &thought})
 	return item
 }
 
 func (s *Server) messageItem(status string) *edgev1.ResponseItem {
-	return &edgev1.ResponseItem{Type: itemMessage, Id: s.itemID(itemMessage), Status: status, Role: roleAssistant, Content: parts()}
+	return &edgev1.ResponseItem{Type: responseitem.Message, Id: s.itemID(responseitem.Message), Status: status, Role: roleAssistant, Content: parts()}
 }
 
 func parts() *edgev1.ResponseContent {
@@ -117,5 +122,5 @@ func add(item *edgev1.ResponseItem, p *edgev1.ResponsePart) {
 }
 
 func textPart(said string, annotations []*edgev1.Annotation) *edgev1.ResponsePart {
-	return &edgev1.ResponsePart{Type: partText, Text: &said, Annotations: &edgev1.ResponseAnnotations{Annotations: annotations}}
+	return &edgev1.ResponsePart{Type: responseitem.PartText, Text: &said, Annotations: &edgev1.ResponseAnnotations{Annotations: annotations}}
 }

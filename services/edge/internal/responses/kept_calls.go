@@ -2,9 +2,9 @@ package responses
 
 import (
 	"context"
-	"slices"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/responseitem"
 )
 
 // GetResponse returns a response that was kept.
@@ -47,22 +47,11 @@ func (s *Server) ListResponseInputItems(ctx context.Context, req *edgev1.ListRes
 		return nil, err
 	}
 	items = append(items, own...)
-	if req.GetOrder() != "asc" {
-		slices.Reverse(items)
+	page, more, err := responseitem.Page(items, req.GetOrder(), req.GetAfter(), int(req.GetLimit()))
+	if err != nil {
+		return nil, err
 	}
-	if req.GetAfter() != "" {
-		i := slices.IndexFunc(items, func(item *edgev1.ResponseItem) bool { return item.GetId() == req.GetAfter() })
-		if i < 0 {
-			return nil, invalid("after", "there is no such item")
-		}
-		items = items[i+1:]
-	}
-	limit := int(req.GetLimit())
-	if limit == 0 {
-		limit = 20
-	}
-	out := &edgev1.ListResponseInputItemsResponse{Object: "list", HasMore: len(items) > limit}
-	out.Data = items[:min(limit, len(items))]
+	out := &edgev1.ListResponseInputItemsResponse{Object: "list", Data: page, HasMore: more}
 	if n := len(out.GetData()); n > 0 {
 		out.FirstId, out.LastId = &out.Data[0].Id, &out.Data[n-1].Id
 	}

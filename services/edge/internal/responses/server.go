@@ -66,6 +66,8 @@ type ask struct {
 	previous string // as it is kept
 	store    bool
 	chat     *edgev1.CreateChatCompletionRequest
+	// conversation is what it is a turn of; empty: none.
+	conversation string
 }
 
 func (s *Server) prepare(ctx context.Context, req *edgev1.CreateResponseRequest) (ask, error) {
@@ -91,6 +93,7 @@ func (s *Server) prepare(ctx context.Context, req *edgev1.CreateResponseRequest)
 	if a.chat.Memory, err = s.conversation(req, a.chat.GetExtra()); err != nil {
 		return a, err
 	}
+	a.conversation = a.chat.GetMemory().GetConversation()
 	return a, s.members.Take(a.chat)
 }
 
@@ -104,7 +107,7 @@ func (s *Server) CreateResponse(ctx context.Context, req *edgev1.CreateResponseR
 	if err != nil {
 		return nil, err
 	}
-	r := begun(req, answer.GetId(), answer.GetCreated(), a.store)
+	r := begun(a, answer.GetId(), answer.GetCreated())
 	finish := ""
 	if choices := answer.GetChoices(); len(choices) > 0 {
 		r.Output, finish = s.output(choices[0].GetMessage()), choices[0].GetFinishReason()

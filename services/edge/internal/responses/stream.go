@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/responseitem"
 )
 
 // writer turns the chunks of a chat completion into events: one item is open at a
@@ -70,7 +71,7 @@ func (w *writer) begin(chunk *edgev1.StreamChatCompletionResponse) error {
 	if w.response != nil {
 		return nil
 	}
-	w.response = begun(w.ask.req, chunk.GetId(), chunk.GetCreated(), w.ask.store)
+	w.response = begun(w.ask, chunk.GetId(), chunk.GetCreated())
 	if err := w.event(&edgev1.ResponseEvent{Type: "response.created", Response: w.response}); err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (w *writer) delta(d *edgev1.ChatMessage) error {
 	if err := w.more("reasoning_text", d.GetReasoningContent(), nil); err != nil {
 		return err
 	}
-	if err := w.more(partText, d.GetContent().GetText(), d.GetAnnotations()); err != nil {
+	if err := w.more(responseitem.PartText, d.GetContent().GetText(), d.GetAnnotations()); err != nil {
 		return err
 	}
 	if err := w.more("refusal", d.GetRefusal(), nil); err != nil {
@@ -98,7 +99,7 @@ func (w *writer) delta(d *edgev1.ChatMessage) error {
 // more adds to the open item's part, or begins an item with one of that type.
 func (w *writer) more(kind, text string, annotations []*edgev1.Annotation) error {
 	part := w.part()
-	if len(annotations) > 0 && part.GetType() == partText {
+	if len(annotations) > 0 && part.GetType() == responseitem.PartText {
 		mark(part.GetAnnotations(), annotations)
 	}
 	if text == "" && (len(annotations) == 0 || annotations[0].Cited != nil) {
@@ -112,7 +113,7 @@ func (w *writer) more(kind, text string, annotations []*edgev1.Annotation) error
 		switch kind {
 		case "refusal":
 			part.Text, part.Refusal = nil, new(string)
-		case partText:
+		case responseitem.PartText:
 			part.Annotations = &edgev1.ResponseAnnotations{Annotations: annotations}
 		}
 		if err := w.start(w.item(kind), part); err != nil {
@@ -129,7 +130,7 @@ func (w *writer) more(kind, text string, annotations []*edgev1.Annotation) error
 	}
 	e := w.partEvent("response." + kind + ".delta")
 	e.Delta = &text
-	if kind == partText {
+	if kind == responseitem.PartText {
 		e.Logprobs = new(edgev1.ResponseLogprobs)
 	}
 	return w.event(e)
@@ -151,7 +152,7 @@ func mark(has *edgev1.ResponseAnnotations, last []*edgev1.Annotation) {
 
 func (w *writer) item(kind string) *edgev1.ResponseItem {
 	if kind == "reasoning_text" {
-		return &edgev1.ResponseItem{Type: itemReasoning, Id: w.server.itemID(itemReasoning), Status: statusWorking, Content: parts()}
+		return &edgev1.ResponseItem{Type: responseitem.Reasoning, Id: w.server.itemID(responseitem.Reasoning), Status: statusWorking, Content: parts()}
 	}
 	return w.server.messageItem(statusWorking)
 }
@@ -178,13 +179,13 @@ func (w *writer) start(item *edgev1.ResponseItem, part *edgev1.ResponsePart) err
 }
 
 func (w *writer) function(call *edgev1.ToolCall) error {
-	if w.open.GetType() != itemCall || w.call != call.GetIndex() {
+	if w.open.GetType() != responseitem.Call || w.call != call.GetIndex() {
 		if err := w.close(); err != nil {
 			return err
 		}
 		w.call = call.GetIndex()
 		item := &edgev1.ResponseItem{
-			Type: itemCall, Id: w.server.itemID(itemCall), Status: statusWorking, CallId: call.GetId(), Name: call.GetFunction().GetName(), Arguments: new(string),
+			Type: responseitem.Call, Id: w.server.itemID(responseitem.Call), Status: statusWorking, CallId: call.GetId(), Name: call.GetFunction().GetName(), Arguments: new(string),
 		}
 		if err := w.start(item, nil); err != nil {
 			return err
@@ -207,7 +208,7 @@ func (w *writer) close() error {
 	}
 	item := w.open
 	item.Status = statusCompleted
-	if item.GetType() == itemCall {
+	if item.GetType() == responseitem.Call {
 		e := w.itemEvent("response.function_call_arguments.done")
 		e.Arguments, e.Name = item.Arguments, &item.Name
 		if err := w.event(e); err != nil {
@@ -228,7 +229,7 @@ func (w *writer) close() error {
 func (w *writer) closePart(part *edgev1.ResponsePart) error {
 	e := w.partEvent("response." + part.GetType() + ".done")
 	e.Text = part.Text
-	if part.GetType() == partText {
+	if part.GetType() == responseitem.PartText {
 		e.Logprobs = new(edgev1.ResponseLogprobs)
 	}
 	if err := w.event(e); err != nil {

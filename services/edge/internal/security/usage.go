@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/poterne/poterne/pkg/sqldb"
-	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/usage"
 )
@@ -16,7 +15,7 @@ func (s *Security) openUsage(ctx context.Context, cfg Config, d Deps, db *sqldb.
 		return err
 	}
 	if cfg.Usage.Enabled {
-		m, err := metrics.NewUsage(d.Telemetry.Meter(metrics.Scope), ledger.Whole, ledger.Partial, ledger.Recovered)
+		m, err := metrics.NewUsage(d.Telemetry)
 		if err != nil {
 			return err
 		}

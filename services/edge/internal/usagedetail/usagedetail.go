@@ -22,8 +22,9 @@ const (
 // as what it is a part of. What is missing or odd counts as 0.
 func Of(u *edgev1.Usage) *commonv1.TokenUsage {
 	out := &commonv1.TokenUsage{
-		PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(), CachedPromptTokens: u.GetPromptTokensDetails().GetCachedTokens(),
+		PromptTokens: max(u.GetPromptTokens(), 0), CompletionTokens: max(u.GetCompletionTokens(), 0),
 	}
+	out.CachedPromptTokens = min(max(u.GetPromptTokensDetails().GetCachedTokens(), 0), out.GetPromptTokens())
 	if d := u.GetPromptTokensDetails(); d != nil {
 		out.AudioPromptTokens = min(count(d.GetExtra()[memberAudio]), out.GetPromptTokens())
 	}
@@ -52,7 +53,7 @@ func Message(u *commonv1.TokenUsage) *edgev1.Usage {
 	}
 	out := &edgev1.Usage{
 		PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(),
-		TotalTokens: u.GetPromptTokens() + u.GetCompletionTokens(),
+		TotalTokens: int32(min(int64(u.GetPromptTokens())+int64(u.GetCompletionTokens()), math.MaxInt32)),
 	}
 	if cached, audio := u.GetCachedPromptTokens(), u.GetAudioPromptTokens(); cached > 0 || audio > 0 {
 		out.PromptTokensDetails = &edgev1.PromptTokensDetails{CachedTokens: cached}

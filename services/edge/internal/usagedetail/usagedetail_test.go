@@ -1,6 +1,7 @@
 package usagedetail
 
 import (
+	"math"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -40,6 +41,17 @@ func TestOddUsage(t *testing.T) {
 		if got := Of(&edgev1.Usage{CompletionTokens: 7, Extra: map[string]string{memberCompletion: text}}); !proto.Equal(got, want) {
 			t.Errorf("%s is %v", text, got)
 		}
+	}
+	for _, u := range []*edgev1.Usage{
+		{PromptTokens: -5, CompletionTokens: -7, PromptTokensDetails: &edgev1.PromptTokensDetails{CachedTokens: 3}},
+		{PromptTokensDetails: &edgev1.PromptTokensDetails{CachedTokens: -3, Extra: map[string]string{memberAudio: "-1"}}},
+	} {
+		if got := Of(u); !proto.Equal(got, &commonv1.TokenUsage{}) {
+			t.Errorf("%v is %v", u, got)
+		}
+	}
+	if got := Message(&commonv1.TokenUsage{PromptTokens: math.MaxInt32, CompletionTokens: 1}); got.GetTotalTokens() != math.MaxInt32 {
+		t.Errorf("too many are %v", got)
 	}
 	if got := Of(nil); !proto.Equal(got, &commonv1.TokenUsage{}) {
 		t.Errorf("nothing is %v", got)

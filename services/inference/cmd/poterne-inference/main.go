@@ -17,6 +17,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *inference.Config) error {
+	servicecmd.CalmMonitor()
 	restore := servicecmd.RoomyHeap()
 	defer restore()
 	s, err := inference.New(ctx, *cfg, inference.WithVersion(version))

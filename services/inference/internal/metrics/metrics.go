@@ -72,15 +72,15 @@ const reasonOK = "OK"
 type Metrics struct {
 	requests   *telemetry.Counter
 	inFlight   *telemetry.Counter
-	duration   metric.Float64Histogram
-	firstToken metric.Float64Histogram
+	duration   *telemetry.Histogram
+	firstToken *telemetry.Histogram
 	attempts   *telemetry.Counter
 	continued  metric.Int64Counter
 	placement  metric.Int64Counter
-	queueTime  metric.Float64Histogram
-	overhead   metric.Float64Histogram
+	queueTime  *telemetry.Histogram
+	overhead   *telemetry.Histogram
 	tokens     *telemetry.Counter
-	perToken   metric.Float64Histogram
+	perToken   *telemetry.Histogram
 	refused    metric.Int64Counter
 	meter      metric.Meter
 
@@ -96,33 +96,41 @@ type ended struct{ model, experiment, arm, operation, reason string }
 
 // held is one series of whatever it is of.
 type held struct {
-	counted *telemetry.Series
-	labels  []metric.RecordOption
+	counted  *telemetry.Series
+	observed *telemetry.HistogramSeries
 }
 
 // New makes the instruments.
 func New(tel *telemetry.Telemetry) (*Metrics, error) {
 	meter := tel.Meter(Scope)
 	m := &Metrics{meter: meter}
-	// From a millisecond, a simulated engine, to a minute, a long prompt.
-	bounds := metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)
 	var errs [12]error
 	m.requests, errs[0] = tel.Counter(Scope, nameRequests, "Requests that ended, by model, experiment, arm, operation and reason.")
 	m.inFlight, errs[1] = tel.UpDownCounter(Scope, nameInFlight, "Requests that have begun and not ended, by model.")
-	m.duration, errs[2] = meter.Float64Histogram(nameDuration, metric.WithUnit("s"), bounds,
-		metric.WithDescription("Time from the arrival of a request to its end, by model and operation."))
-	m.firstToken, errs[3] = meter.Float64Histogram(nameFirstToken, metric.WithUnit("s"), bounds,
-		metric.WithDescription("Time from the arrival of a streamed request to its first chunk, by model and operation."))
+	m.duration, errs[2] = tel.Histogram(Scope, telemetry.HistogramOptions{
+		Name: nameDuration, Unit: "s", Bounds: durationBounds(),
+		Description: "Time from the arrival of a request to its end, by model and operation.",
+	})
+	m.firstToken, errs[3] = tel.Histogram(Scope, telemetry.HistogramOptions{
+		Name: nameFirstToken, Unit: "s", Bounds: durationBounds(),
+		Description: "Time from the arrival of a streamed request to its first chunk, by model and operation.",
+	})
 	m.attempts, errs[4] = tel.Counter(Scope, nameAttempts, "Tries of requests on workers, by worker and reason.")
 	m.placement, errs[5] = meter.Int64Counter(namePlacement, metric.WithDescription("Requests to workers to load or unload, by reason."))
-	m.queueTime, errs[6] = meter.Float64Histogram(nameQueueTime, metric.WithUnit("s"), bounds,
-		metric.WithDescription("Time that requests waited for their turn, by class."))
-	m.overhead, errs[11] = meter.Float64Histogram(nameOverhead, metric.WithUnit("s"), overheadBounds(),
-		metric.WithDescription("Time that this service itself took for a request that was answered: finding the version and the worker, and the end; not what waiting and the worker took."))
+	m.queueTime, errs[6] = tel.Histogram(Scope, telemetry.HistogramOptions{
+		Name: nameQueueTime, Unit: "s", Bounds: durationBounds(),
+		Description: "Time that requests waited for their turn, by class.",
+	})
+	m.overhead, errs[11] = tel.Histogram(Scope, telemetry.HistogramOptions{
+		Name: nameOverhead, Unit: "s", Bounds: overheadBounds(),
+		Description: "Time that this service itself took for a request that was answered: finding the version and the worker, and the end; not what waiting and the worker took.",
+	})
 	m.tokens, errs[9] = tel.Counter(Scope, nameTokens,
 		"Tokens as the engines counted them, by model and kind: input, cached (those of the input that were found cached) and output.")
-	m.perToken, errs[10] = meter.Float64Histogram(namePerToken, metric.WithUnit("s"), perTokenBounds(),
-		metric.WithDescription("Time for each token of a streamed answer after the first one, by model and operation."))
+	m.perToken, errs[10] = tel.Histogram(Scope, telemetry.HistogramOptions{
+		Name: namePerToken, Unit: "s", Bounds: perTokenBounds(),
+		Description: "Time for each token of a streamed answer after the first one, by model and operation.",
+	})
 	m.refused, errs[7] = meter.Int64Counter(nameRefused,
 		metric.WithDescription("Requests refused because too much waits, by class and by why: full, late, waited or displaced."))
 	m.continued, errs[8] = meter.Int64Counter(nameContinued,
@@ -135,18 +143,10 @@ func New(tel *telemetry.Telemetry) (*Metrics, error) {
 	return m, nil
 }
 
-// perTokenBounds are from a simulated engine to one that is hardly bearable.
-func perTokenBounds() metric.HistogramOption {
-	return metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .015, .02, .03, .05, .075, .1, .15, .25, .5, 1)
-}
-
-// overheadBounds are from what a decision takes to where something is wrong.
-func overheadBounds() metric.HistogramOption {
-	return metric.WithExplicitBucketBoundaries(.00001, .00002, .00005, .0001, .0002, .0005, .001, .005, .025, .1)
-}
-
 // Overhead notes what this service itself took for a request.
-func (m *Metrics) Overhead(ctx context.Context, d time.Duration) { m.overhead.Record(ctx, d.Seconds()) }
+func (m *Metrics) Overhead(ctx context.Context, d time.Duration) {
+	m.observed(m.overhead, "overhead", "", "").Record(ctx, d.Seconds())
+}
 
 // Tokens notes what a request used.
 func (m *Metrics) Tokens(ctx context.Context, model string, input, cached, output int64) {
@@ -157,21 +157,28 @@ func (m *Metrics) Tokens(ctx context.Context, model string, input, cached, outpu
 
 // PerToken notes how long a token of a streamed answer took, on average.
 func (m *Metrics) PerToken(ctx context.Context, model, operation string, d time.Duration) {
-	m.perToken.Record(ctx, d.Seconds(), m.conventional(model, operation)...)
+	m.conventional(m.perToken, "per token", model, operation).Record(ctx, d.Seconds())
 }
 
-// conventional is the labels that the semantic conventions ask for.
-func (m *Metrics) conventional(model, operation string) []metric.RecordOption {
-	return m.kept.Get(series{"gen_ai", model, operation}, func(s series) *held {
+// conventional is a series with the labels that the semantic conventions ask for.
+func (m *Metrics) conventional(h *telemetry.Histogram, what, model, operation string) *telemetry.HistogramSeries {
+	return m.kept.Get(series{what, model, operation}, func(s series) *held {
 		if s.b == "completion" {
 			s.b = "text_completion"
 		}
-		return labelled(attribute.String(keyRequestModel, s.a), attribute.String(keyOperationName, s.b))
-	}).labels
+		return &held{observed: h.Series(attribute.String(keyRequestModel, s.a), attribute.String(keyOperationName, s.b))}
+	}).observed
 }
 
-func labelled(labels ...attribute.KeyValue) *held {
-	return &held{labels: []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(labels...))}}
+// observed returns a series of up to two labels that was met before, or makes it.
+func (m *Metrics) observed(h *telemetry.Histogram, what, a, b string, keys ...string) *telemetry.HistogramSeries {
+	return m.kept.Get(series{what, a, b}, func(s series) *held {
+		labels := make([]attribute.KeyValue, len(keys))
+		for i, key := range keys {
+			labels[i] = attribute.String(key, [...]string{s.a, s.b}[i])
+		}
+		return &held{observed: h.Series(labels...)}
+	}).observed
 }
 
 // counted returns a series of two labels that was met before, or makes it.
@@ -194,9 +201,7 @@ func (m *Metrics) Begin(ctx context.Context, model string) { m.running(model).Ad
 // End notes the end of a request; reason is "" when it went well.
 func (m *Metrics) End(ctx context.Context, model, experiment, arm, operation, reason string, took time.Duration) {
 	m.running(model).Add(ctx, -1)
-	m.duration.Record(ctx, took.Seconds(), m.kept.Get(series{"operation", model, operation}, func(s series) *held {
-		return labelled(attribute.String(KeyModel, s.a), attribute.String(KeyOperation, s.b))
-	}).labels...)
+	m.observed(m.duration, "operation", model, operation, KeyModel, KeyOperation).Record(ctx, took.Seconds())
 	m.ends.Get(ended{model, experiment, arm, operation, orOK(reason)}, func(e ended) *telemetry.Series {
 		return m.requests.Series(attribute.String(KeyModel, e.model), attribute.String(KeyExperiment, e.experiment),
 			attribute.String(KeyArm, e.arm), attribute.String(KeyOperation, e.operation), attribute.String(KeyReason, e.reason))
@@ -212,7 +217,7 @@ func orOK(reason string) string {
 
 // FirstToken notes when the first chunk of a stream came.
 func (m *Metrics) FirstToken(ctx context.Context, model, operation string, took time.Duration) {
-	m.firstToken.Record(ctx, took.Seconds(), m.conventional(model, operation)...)
+	m.conventional(m.firstToken, "first token", model, operation).Record(ctx, took.Seconds())
 }
 
 // Attempt notes a try on a worker; reason is "" when it went well.
@@ -232,9 +237,7 @@ func (m *Metrics) Placement(ctx context.Context, what, reason string) {
 
 // Waited notes how long a request waited for its turn.
 func (m *Metrics) Waited(ctx context.Context, class string, d time.Duration) {
-	m.queueTime.Record(ctx, d.Seconds(), m.kept.Get(series{"waited", class, ""}, func(s series) *held {
-		return labelled(attribute.String(KeyClass, s.a))
-	}).labels...)
+	m.observed(m.queueTime, "waited", class, "", KeyClass).Record(ctx, d.Seconds())
 }
 
 // Refused notes that a request was refused because too much waits.

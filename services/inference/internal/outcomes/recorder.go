@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,8 +33,13 @@ type Options struct {
 // Recorder adds outcomes up and puts batches of them into the spool. It is safe for
 // concurrent use.
 type Recorder struct {
-	opts  Options
-	queue chan Outcome
+	opts Options
+
+	mu      sync.Mutex
+	waiting []Outcome
+	spare   []Outcome     // what was added up last, empty
+	filling chan struct{} // many wait: they are added up before the batch is due
+
 	// unqueued are outcomes for which the queue had no room, lost those that were
 	// added up and for which the spool had none; both since they were last told.
 	unqueued atomic.Int64
@@ -43,17 +49,28 @@ type Recorder struct {
 
 // NewRecorder returns a recorder; what it is given waits until Run.
 func NewRecorder(opts Options) *Recorder {
-	return &Recorder{opts: opts, queue: make(chan Outcome, max(opts.Queue, 1))}
+	opts.Queue = max(opts.Queue, 1)
+	return &Recorder{opts: opts, filling: make(chan struct{}, 1)}
 }
 
-// Record counts an outcome. It never waits: where there is no room, the outcome
-// counts as dropped.
+// Record counts an outcome. It never waits, and mostly wakes nobody: where there is no
+// room, the outcome counts as dropped.
 func (r *Recorder) Record(o Outcome) {
-	select {
-	case r.queue <- o:
-	default:
+	r.mu.Lock()
+	n := len(r.waiting)
+	if n < r.opts.Queue {
+		r.waiting = append(r.waiting, o)
+	}
+	r.mu.Unlock()
+	switch n {
+	case r.opts.Queue:
 		r.unqueued.Add(1)
 		r.dropped.Add(1)
+	case r.opts.Queue / 2:
+		select {
+		case r.filling <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -88,21 +105,31 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) collect(ctx context.Context, t *tally, due <-chan time.Time) (ended bool) {
 	for {
 		select {
-		case o := <-r.queue:
-			t.add(&o)
+		case <-r.filling:
+			r.add(t)
 		case <-due:
+			r.add(t)
 			return false
 		case <-ctx.Done():
-			for {
-				select {
-				case o := <-r.queue:
-					t.add(&o)
-				default:
-					return true
-				}
-			}
+			r.add(t)
+			return true
 		}
 	}
+}
+
+// add adds up what waits.
+func (r *Recorder) add(t *tally) {
+	r.mu.Lock()
+	all := r.waiting
+	r.waiting, r.spare = r.spare, nil
+	r.mu.Unlock()
+	for i := range all {
+		t.add(&all[i])
+	}
+	clear(all)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spare = all[:0]
 }
 
 // flush puts what was added up into the spool.

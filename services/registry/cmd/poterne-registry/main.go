@@ -19,6 +19,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *registry.Config) error {
+	servicecmd.CalmMonitor()
 	s, err := registry.New(ctx, *cfg, registry.WithVersion(version), registry.WithBuckets(openBucket))
 	if err != nil {
 		return err

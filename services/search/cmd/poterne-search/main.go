@@ -17,6 +17,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *search.Config) error {
+	servicecmd.CalmMonitor()
 	s, err := search.New(ctx, *cfg, search.WithVersion(version))
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg *worker.Config) error {
+	servicecmd.CalmMonitor()
 	restore := servicecmd.RoomyHeap()
 	defer restore()
 	s, err := worker.New(ctx, *cfg, worker.WithVersion(version))

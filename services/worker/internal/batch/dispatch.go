@@ -191,8 +191,8 @@ func (b *Batcher) done(t *batch, callers []*caller, out engine.Embeddings, weigh
 			b.sees.Unclaimed(int(part.GetPromptTokens()))
 			continue
 		}
-		c.usage.PromptTokens += part.GetPromptTokens()
-		c.usage.CachedPromptTokens += part.GetCachedPromptTokens()
+		c.usage.PromptTokens = add(c.usage.GetPromptTokens(), part.GetPromptTokens())
+		c.usage.CachedPromptTokens = add(c.usage.GetCachedPromptTokens(), part.GetCachedPromptTokens())
 	}
 	for i, it := range t.items {
 		c := it.caller

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"math"
 	"slices"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -51,3 +52,6 @@ func shares(total *commonv1.TokenUsage, weights []int64) []*commonv1.TokenUsage 
 	}
 	return out
 }
+
+// add adds counts of tokens; a sum that is too large is the largest number.
+func add(a, b int32) int32 { return int32(min(int64(a)+int64(b), math.MaxInt32)) }

@@ -141,19 +141,17 @@ func total(parts []part, usages []*commonv1.TokenUsage) *commonv1.TokenUsage {
 	sum := noUsage()
 	for i, u := range usages {
 		if parts[i].first {
-			sum.PromptTokens = added(sum.GetPromptTokens(), u.GetPromptTokens())
-			sum.CachedPromptTokens = added(sum.GetCachedPromptTokens(), u.GetCachedPromptTokens())
-			sum.AudioPromptTokens = added(sum.GetAudioPromptTokens(), u.GetAudioPromptTokens())
+			sum.PromptTokens = add(sum.GetPromptTokens(), u.GetPromptTokens())
+			sum.CachedPromptTokens = add(sum.GetCachedPromptTokens(), u.GetCachedPromptTokens())
+			sum.AudioPromptTokens = add(sum.GetAudioPromptTokens(), u.GetAudioPromptTokens())
 		}
-		sum.ReasoningTokens = added(sum.GetReasoningTokens(), u.GetReasoningTokens())
-		sum.AudioCompletionTokens = added(sum.GetAudioCompletionTokens(), u.GetAudioCompletionTokens())
-		sum.CompletionTokens = added(sum.GetCompletionTokens(), u.GetCompletionTokens())
+		sum.ReasoningTokens = add(sum.GetReasoningTokens(), u.GetReasoningTokens())
+		sum.AudioCompletionTokens = add(sum.GetAudioCompletionTokens(), u.GetAudioCompletionTokens())
+		sum.CompletionTokens = add(sum.GetCompletionTokens(), u.GetCompletionTokens())
 		sum.Estimated = sum.GetEstimated() || u.GetEstimated()
 	}
 	return sum
 }
-
-func added(a, b int32) int32 { return count(float64(a) + float64(b)) }
 
 // together puts the answers to the parts into one: the first one's members, with
 // the choices of all and what they took together.

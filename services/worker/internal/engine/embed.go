@@ -55,8 +55,8 @@ func (c *client) Embed(ctx context.Context, r EmbedRequest) (Embeddings, error) 
 			return Embeddings{}, err
 		}
 		out.Vectors = append(out.Vectors, vectors...)
-		out.Usage.PromptTokens += usage.GetPromptTokens()
-		out.Usage.CachedPromptTokens += usage.GetCachedPromptTokens()
+		out.Usage.PromptTokens = add(out.Usage.GetPromptTokens(), usage.GetPromptTokens())
+		out.Usage.CachedPromptTokens = add(out.Usage.GetCachedPromptTokens(), usage.GetCachedPromptTokens())
 		rest = rest[n:]
 	}
 	return out, nil

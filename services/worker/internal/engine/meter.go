@@ -132,18 +132,20 @@ func (m *meter) choice(index int, tokens int32) {
 
 type counts struct{ prompt, completion, cached, audioPrompt, reasoning, audioCompletion int32 }
 
+// readUsage reports whether there was a count at all.
 func readUsage(text []byte) (u counts, ok bool) {
+	told := false
 	w := jsonwalk.NewWalk(text)
 	for {
 		name, at, more := w.Next()
 		if !more {
-			return u, w.OK()
+			return u, told && w.OK()
 		}
 		switch value := at.Of(text); string(name) {
 		case "prompt_tokens":
-			u.prompt = readCount(value)
+			u.prompt, told = readCount(value), true
 		case "completion_tokens":
-			u.completion = readCount(value)
+			u.completion, told = readCount(value), true
 		case "prompt_tokens_details":
 			u.cached, u.audioPrompt = readDetails(value, "cached_tokens")
 		case "completion_tokens_details":

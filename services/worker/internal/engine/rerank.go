@@ -60,7 +60,7 @@ func (c *client) Rerank(ctx context.Context, r RerankRequest) (Relevance, error)
 			return Relevance{}, err
 		}
 		out.Scores = append(out.Scores, scores...)
-		out.Usage.PromptTokens += usage.GetPromptTokens()
+		out.Usage.PromptTokens = add(out.Usage.GetPromptTokens(), usage.GetPromptTokens())
 		rest = rest[n:]
 	}
 	return out, nil

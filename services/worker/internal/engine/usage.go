@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 
 	"github.com/poterne/poterne/pkg/jsonwalk"
@@ -32,8 +33,14 @@ func usageOf(raw []byte) *commonv1.TokenUsage {
 // decodedUsage is what plainUsage must agree with.
 func decodedUsage(raw []byte) *commonv1.TokenUsage {
 	var u usageJSON
-	if len(raw) == 0 || json.Unmarshal(raw, &u) != nil {
+	if len(raw) == 0 {
 		return noUsage()
+	}
+	// A member of another type leaves the others as they are.
+	if err := json.Unmarshal(raw, &u); err != nil {
+		if _, odd := errors.AsType[*json.UnmarshalTypeError](err); !odd {
+			return noUsage()
+		}
 	}
 	out := &commonv1.TokenUsage{PromptTokens: count(u.PromptTokens), CompletionTokens: count(u.CompletionTokens)}
 	if u.PromptDetails != nil {

@@ -2,9 +2,12 @@ package engine
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
 func TestUsageIsReadWithoutReflection(t *testing.T) {
@@ -34,6 +37,43 @@ func TestUsageIsReadWithoutReflection(t *testing.T) {
 		}
 		if got, want := usageOf([]byte(text)), decodedUsage([]byte(text)); !proto.Equal(got, want) {
 			t.Errorf("%s is %v, want %v", text, got, want)
+		}
+	}
+}
+
+// What is odd counts as 0, and nothing else does: an engine that has one member of another
+// type is not free.
+func TestOddUsageLeavesTheRest(t *testing.T) {
+	for text, want := range map[string]*commonv1.TokenUsage{
+		`{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":"3"}}`: {PromptTokens: 9, CompletionTokens: 4},
+		`{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens_details":[]}`:                    {PromptTokens: 9, CompletionTokens: 4},
+		`{"prompt_tokens":"9","completion_tokens":4}`:                                             {CompletionTokens: 4},
+		`{"prompt_tokens":1e400,"completion_tokens":4}`:                                           {CompletionTokens: 4},
+		`{"prompt_tokens":1e300,"completion_tokens":-4}`:                                          {PromptTokens: math.MaxInt32},
+		`{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":-1,"audio_tokens":1e9}}`:     {PromptTokens: 9, AudioPromptTokens: 9},
+		`{"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":true}}`:           {CompletionTokens: 4},
+		`[]`: {},
+	} {
+		if got := usageOf([]byte(text)); !proto.Equal(got, want) {
+			t.Errorf("of an answer: %s is %v", text, got)
+		}
+		var r recorder
+		c := script(t, tellsAtEnd, `{"choices":[],"usage":`+text+`}`, "[DONE]")
+		if got, err := c.Stream(t.Context(), Chat, []byte(`{"messages":[]}`), &r); err != nil || !proto.Equal(got, want) {
+			t.Errorf("of a stream: %s is %v, %v", text, got, err)
+		}
+	}
+}
+
+// A usage that counts nothing is none: what came is counted by its parts.
+func TestEmptyUsageIsNone(t *testing.T) {
+	for _, usage := range []string{`{}`, `{"total_tokens":7}`, `[]`, `7`} {
+		var r recorder
+		chunk := `{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":` + usage + `}`
+		c := script(t, tellsAtEnd, chunk, chunk, `{"choices":[],"usage":`+usage+`}`, "[DONE]")
+		got, err := c.Stream(t.Context(), Chat, []byte(`{"messages":[]}`), &r)
+		if err != nil || got.GetCompletionTokens() != 2 || !got.GetEstimated() {
+			t.Errorf("%s: %v, %v", usage, got, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ package edgev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -27,7 +28,7 @@ const (
 // A conversation that the gateway remembers.
 type Conversation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id, which its owner chose.
+	// Its id, which its owner chose, or the gateway where it was asked to make one.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// When it began.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -43,7 +44,13 @@ type Conversation struct {
 	// How many turns the summary stands for.
 	SummarizedTurns int64 `protobuf:"varint,7,opt,name=summarized_turns,json=summarizedTurns,proto3" json:"summarized_turns,omitempty"`
 	// The turns that are kept, the first one first. Not in lists.
-	Turns         []*ConversationTurn `protobuf:"bytes,8,rep,name=turns,proto3" json:"turns,omitempty"`
+	Turns []*ConversationTurn `protobuf:"bytes,8,rep,name=turns,proto3" json:"turns,omitempty"`
+	// `conversation`.
+	Object string `protobuf:"bytes,9,opt,name=object,proto3" json:"object,omitempty"`
+	// When it began, in seconds since 1970.
+	CreatedAt int64 `protobuf:"varint,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// The owner's notes. Not in lists.
+	Metadata      map[string]string `protobuf:"bytes,11,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +141,27 @@ func (x *Conversation) GetTurns() []*ConversationTurn {
 	return nil
 }
 
+func (x *Conversation) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Conversation) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Conversation) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
 // What was asked, and what was answered.
 type ConversationTurn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -141,9 +169,12 @@ type ConversationTurn struct {
 	Number int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// When it was kept.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// The messages that were asked, without system messages, and the answer. Of
-	// parts that are not text only their type is kept.
-	Messages      []*ChatMessage `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
+	// The messages that were asked, without system messages, and the answer, or what was
+	// added as items. Of parts that are not text only their type is kept.
+	Messages []*ChatMessage `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
+	// The ids of its items, once one of them was forgotten; before, they follow from the
+	// turn's number and the items' places.
+	ItemIds       []string `protobuf:"bytes,4,rep,name=item_ids,json=itemIds,proto3" json:"item_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +226,13 @@ func (x *ConversationTurn) GetCreateTime() *timestamppb.Timestamp {
 func (x *ConversationTurn) GetMessages() []*ChatMessage {
 	if x != nil {
 		return x.Messages
+	}
+	return nil
+}
+
+func (x *ConversationTurn) GetItemIds() []string {
+	if x != nil {
+		return x.ItemIds
 	}
 	return nil
 }
@@ -449,7 +487,13 @@ func (x *DeleteConversationRequest) GetId() string {
 
 // The conversation is forgotten.
 type DeleteConversationResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// `conversation.deleted`.
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// `true`.
+	Deleted       bool `protobuf:"varint,3,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -482,6 +526,27 @@ func (x *DeleteConversationResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeleteConversationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConversationResponse) Descriptor() ([]byte, []int) {
 	return file_poterne_edge_v1_conversations_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DeleteConversationResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteConversationResponse) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *DeleteConversationResponse) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 // Names what to forget.
@@ -598,7 +663,7 @@ var File_poterne_edge_v1_conversations_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_conversations_proto_rawDesc = "" +
 	"\n" +
-	"#poterne/edge/v1/conversations.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1apoterne/edge/v1/chat.proto\"\xf2\x02\n" +
+	"#poterne/edge/v1/conversations.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a'poterne/edge/v1/conversationitems.proto\x1a#poterne/edge/v1/responseitems.proto\"\xaf\x04\n" +
 	"\fConversation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -611,12 +676,21 @@ const file_poterne_edge_v1_conversations_proto_rawDesc = "" +
 	"turn_count\x18\x05 \x01(\x03R\tturnCount\x12\x18\n" +
 	"\asummary\x18\x06 \x01(\tR\asummary\x12)\n" +
 	"\x10summarized_turns\x18\a \x01(\x03R\x0fsummarizedTurns\x127\n" +
-	"\x05turns\x18\b \x03(\v2!.poterne.edge.v1.ConversationTurnR\x05turns\"\xa1\x01\n" +
+	"\x05turns\x18\b \x03(\v2!.poterne.edge.v1.ConversationTurnR\x05turns\x12\x16\n" +
+	"\x06object\x18\t \x01(\tR\x06object\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\n" +
+	" \x01(\x03R\tcreatedAt\x12G\n" +
+	"\bmetadata\x18\v \x03(\v2+.poterne.edge.v1.Conversation.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x01\n" +
 	"\x10ConversationTurn\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12;\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x128\n" +
-	"\bmessages\x18\x03 \x03(\v2\x1c.poterne.edge.v1.ChatMessageR\bmessages\"l\n" +
+	"\bmessages\x18\x03 \x03(\v2\x1c.poterne.edge.v1.ChatMessageR\bmessages\x12\x1f\n" +
+	"\bitem_ids\x18\x04 \x03(\tB\x04\xb8\xd4\x18\x01R\aitemIds\"l\n" +
 	"\x18ListConversationsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -632,18 +706,27 @@ const file_poterne_edge_v1_conversations_proto_rawDesc = "" +
 	"\fconversation\x18\x01 \x01(\v2\x1d.poterne.edge.v1.ConversationR\fconversation\"7\n" +
 	"\x19DeleteConversationRequest\x12\x1a\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01(\x80\x01R\x02id\"\x1c\n" +
-	"\x1aDeleteConversationResponse\"z\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x01R\x02id\"^\n" +
+	"\x1aDeleteConversationResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06object\x18\x02 \x01(\tR\x06object\x12\x18\n" +
+	"\adeleted\x18\x03 \x01(\bR\adeleted\"z\n" +
 	"\x19PurgeConversationsRequest\x12\x1f\n" +
 	"\x06tenant\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x06tenant\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\asubject\x12\x18\n" +
 	"\x02id\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02id\"4\n" +
 	"\x1aPurgeConversationsResponse\x12\x16\n" +
-	"\x06purged\x18\x01 \x01(\x05R\x06purged2\xdc\x04\n" +
+	"\x06purged\x18\x01 \x01(\x05R\x06purged2\xf5\v\n" +
 	"\x13ConversationService\x12\x85\x01\n" +
 	"\x11ListConversations\x12).poterne.edge.v1.ListConversationsRequest\x1a*.poterne.edge.v1.ListConversationsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/conversations\x12\x92\x01\n" +
 	"\x0fGetConversation\x12'.poterne.edge.v1.GetConversationRequest\x1a(.poterne.edge.v1.GetConversationResponse\",\x82\xd3\xe4\x93\x02&b\fconversation\x12\x16/v1/conversations/{id}\x12\x8d\x01\n" +
-	"\x12DeleteConversation\x12*.poterne.edge.v1.DeleteConversationRequest\x1a+.poterne.edge.v1.DeleteConversationResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/conversations/{id}\x12\x97\x01\n" +
+	"\x12DeleteConversation\x12*.poterne.edge.v1.DeleteConversationRequest\x1a+.poterne.edge.v1.DeleteConversationResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/conversations/{id}\x12}\n" +
+	"\x12CreateConversation\x12*.poterne.edge.v1.CreateConversationRequest\x1a\x1d.poterne.edge.v1.Conversation\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/conversations\x12\x82\x01\n" +
+	"\x12UpdateConversation\x12*.poterne.edge.v1.UpdateConversationRequest\x1a\x1d.poterne.edge.v1.Conversation\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/conversations/{id}\x12\xa0\x01\n" +
+	"\x15ListConversationItems\x12-.poterne.edge.v1.ListConversationItemsRequest\x1a%.poterne.edge.v1.ConversationItemList\"1\x82\xd3\xe4\x93\x02+\x12)/v1/conversations/{conversation_id}/items\x12\xa7\x01\n" +
+	"\x17CreateConversationItems\x12/.poterne.edge.v1.CreateConversationItemsRequest\x1a%.poterne.edge.v1.ConversationItemList\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/conversations/{conversation_id}/items\x12\x9e\x01\n" +
+	"\x13GetConversationItem\x12+.poterne.edge.v1.GetConversationItemRequest\x1a\x1d.poterne.edge.v1.ResponseItem\";\x82\xd3\xe4\x93\x025\x123/v1/conversations/{conversation_id}/items/{item_id}\x12\xa4\x01\n" +
+	"\x16DeleteConversationItem\x12..poterne.edge.v1.DeleteConversationItemRequest\x1a\x1d.poterne.edge.v1.Conversation\";\x82\xd3\xe4\x93\x025*3/v1/conversations/{conversation_id}/items/{item_id}\x12\x97\x01\n" +
 	"\x12PurgeConversations\x12*.poterne.edge.v1.PurgeConversationsRequest\x1a+.poterne.edge.v1.PurgeConversationsResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/admin/conversations:purgeB=Z;github.com/poterne/poterne/proto/gen/poterne/edge/v1;edgev1b\x06proto3"
 
 var (
@@ -658,43 +741,65 @@ func file_poterne_edge_v1_conversations_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_conversations_proto_rawDescData
 }
 
-var file_poterne_edge_v1_conversations_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_poterne_edge_v1_conversations_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_poterne_edge_v1_conversations_proto_goTypes = []any{
-	(*Conversation)(nil),               // 0: poterne.edge.v1.Conversation
-	(*ConversationTurn)(nil),           // 1: poterne.edge.v1.ConversationTurn
-	(*ListConversationsRequest)(nil),   // 2: poterne.edge.v1.ListConversationsRequest
-	(*ListConversationsResponse)(nil),  // 3: poterne.edge.v1.ListConversationsResponse
-	(*GetConversationRequest)(nil),     // 4: poterne.edge.v1.GetConversationRequest
-	(*GetConversationResponse)(nil),    // 5: poterne.edge.v1.GetConversationResponse
-	(*DeleteConversationRequest)(nil),  // 6: poterne.edge.v1.DeleteConversationRequest
-	(*DeleteConversationResponse)(nil), // 7: poterne.edge.v1.DeleteConversationResponse
-	(*PurgeConversationsRequest)(nil),  // 8: poterne.edge.v1.PurgeConversationsRequest
-	(*PurgeConversationsResponse)(nil), // 9: poterne.edge.v1.PurgeConversationsResponse
-	(*timestamppb.Timestamp)(nil),      // 10: google.protobuf.Timestamp
-	(*ChatMessage)(nil),                // 11: poterne.edge.v1.ChatMessage
+	(*Conversation)(nil),                   // 0: poterne.edge.v1.Conversation
+	(*ConversationTurn)(nil),               // 1: poterne.edge.v1.ConversationTurn
+	(*ListConversationsRequest)(nil),       // 2: poterne.edge.v1.ListConversationsRequest
+	(*ListConversationsResponse)(nil),      // 3: poterne.edge.v1.ListConversationsResponse
+	(*GetConversationRequest)(nil),         // 4: poterne.edge.v1.GetConversationRequest
+	(*GetConversationResponse)(nil),        // 5: poterne.edge.v1.GetConversationResponse
+	(*DeleteConversationRequest)(nil),      // 6: poterne.edge.v1.DeleteConversationRequest
+	(*DeleteConversationResponse)(nil),     // 7: poterne.edge.v1.DeleteConversationResponse
+	(*PurgeConversationsRequest)(nil),      // 8: poterne.edge.v1.PurgeConversationsRequest
+	(*PurgeConversationsResponse)(nil),     // 9: poterne.edge.v1.PurgeConversationsResponse
+	nil,                                    // 10: poterne.edge.v1.Conversation.MetadataEntry
+	(*timestamppb.Timestamp)(nil),          // 11: google.protobuf.Timestamp
+	(*ChatMessage)(nil),                    // 12: poterne.edge.v1.ChatMessage
+	(*CreateConversationRequest)(nil),      // 13: poterne.edge.v1.CreateConversationRequest
+	(*UpdateConversationRequest)(nil),      // 14: poterne.edge.v1.UpdateConversationRequest
+	(*ListConversationItemsRequest)(nil),   // 15: poterne.edge.v1.ListConversationItemsRequest
+	(*CreateConversationItemsRequest)(nil), // 16: poterne.edge.v1.CreateConversationItemsRequest
+	(*GetConversationItemRequest)(nil),     // 17: poterne.edge.v1.GetConversationItemRequest
+	(*DeleteConversationItemRequest)(nil),  // 18: poterne.edge.v1.DeleteConversationItemRequest
+	(*ConversationItemList)(nil),           // 19: poterne.edge.v1.ConversationItemList
+	(*ResponseItem)(nil),                   // 20: poterne.edge.v1.ResponseItem
 }
 var file_poterne_edge_v1_conversations_proto_depIdxs = []int32{
-	10, // 0: poterne.edge.v1.Conversation.create_time:type_name -> google.protobuf.Timestamp
-	10, // 1: poterne.edge.v1.Conversation.update_time:type_name -> google.protobuf.Timestamp
-	10, // 2: poterne.edge.v1.Conversation.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 0: poterne.edge.v1.Conversation.create_time:type_name -> google.protobuf.Timestamp
+	11, // 1: poterne.edge.v1.Conversation.update_time:type_name -> google.protobuf.Timestamp
+	11, // 2: poterne.edge.v1.Conversation.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 3: poterne.edge.v1.Conversation.turns:type_name -> poterne.edge.v1.ConversationTurn
-	10, // 4: poterne.edge.v1.ConversationTurn.create_time:type_name -> google.protobuf.Timestamp
-	11, // 5: poterne.edge.v1.ConversationTurn.messages:type_name -> poterne.edge.v1.ChatMessage
-	0,  // 6: poterne.edge.v1.ListConversationsResponse.conversations:type_name -> poterne.edge.v1.Conversation
-	0,  // 7: poterne.edge.v1.GetConversationResponse.conversation:type_name -> poterne.edge.v1.Conversation
-	2,  // 8: poterne.edge.v1.ConversationService.ListConversations:input_type -> poterne.edge.v1.ListConversationsRequest
-	4,  // 9: poterne.edge.v1.ConversationService.GetConversation:input_type -> poterne.edge.v1.GetConversationRequest
-	6,  // 10: poterne.edge.v1.ConversationService.DeleteConversation:input_type -> poterne.edge.v1.DeleteConversationRequest
-	8,  // 11: poterne.edge.v1.ConversationService.PurgeConversations:input_type -> poterne.edge.v1.PurgeConversationsRequest
-	3,  // 12: poterne.edge.v1.ConversationService.ListConversations:output_type -> poterne.edge.v1.ListConversationsResponse
-	5,  // 13: poterne.edge.v1.ConversationService.GetConversation:output_type -> poterne.edge.v1.GetConversationResponse
-	7,  // 14: poterne.edge.v1.ConversationService.DeleteConversation:output_type -> poterne.edge.v1.DeleteConversationResponse
-	9,  // 15: poterne.edge.v1.ConversationService.PurgeConversations:output_type -> poterne.edge.v1.PurgeConversationsResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	10, // 4: poterne.edge.v1.Conversation.metadata:type_name -> poterne.edge.v1.Conversation.MetadataEntry
+	11, // 5: poterne.edge.v1.ConversationTurn.create_time:type_name -> google.protobuf.Timestamp
+	12, // 6: poterne.edge.v1.ConversationTurn.messages:type_name -> poterne.edge.v1.ChatMessage
+	0,  // 7: poterne.edge.v1.ListConversationsResponse.conversations:type_name -> poterne.edge.v1.Conversation
+	0,  // 8: poterne.edge.v1.GetConversationResponse.conversation:type_name -> poterne.edge.v1.Conversation
+	2,  // 9: poterne.edge.v1.ConversationService.ListConversations:input_type -> poterne.edge.v1.ListConversationsRequest
+	4,  // 10: poterne.edge.v1.ConversationService.GetConversation:input_type -> poterne.edge.v1.GetConversationRequest
+	6,  // 11: poterne.edge.v1.ConversationService.DeleteConversation:input_type -> poterne.edge.v1.DeleteConversationRequest
+	13, // 12: poterne.edge.v1.ConversationService.CreateConversation:input_type -> poterne.edge.v1.CreateConversationRequest
+	14, // 13: poterne.edge.v1.ConversationService.UpdateConversation:input_type -> poterne.edge.v1.UpdateConversationRequest
+	15, // 14: poterne.edge.v1.ConversationService.ListConversationItems:input_type -> poterne.edge.v1.ListConversationItemsRequest
+	16, // 15: poterne.edge.v1.ConversationService.CreateConversationItems:input_type -> poterne.edge.v1.CreateConversationItemsRequest
+	17, // 16: poterne.edge.v1.ConversationService.GetConversationItem:input_type -> poterne.edge.v1.GetConversationItemRequest
+	18, // 17: poterne.edge.v1.ConversationService.DeleteConversationItem:input_type -> poterne.edge.v1.DeleteConversationItemRequest
+	8,  // 18: poterne.edge.v1.ConversationService.PurgeConversations:input_type -> poterne.edge.v1.PurgeConversationsRequest
+	3,  // 19: poterne.edge.v1.ConversationService.ListConversations:output_type -> poterne.edge.v1.ListConversationsResponse
+	5,  // 20: poterne.edge.v1.ConversationService.GetConversation:output_type -> poterne.edge.v1.GetConversationResponse
+	7,  // 21: poterne.edge.v1.ConversationService.DeleteConversation:output_type -> poterne.edge.v1.DeleteConversationResponse
+	0,  // 22: poterne.edge.v1.ConversationService.CreateConversation:output_type -> poterne.edge.v1.Conversation
+	0,  // 23: poterne.edge.v1.ConversationService.UpdateConversation:output_type -> poterne.edge.v1.Conversation
+	19, // 24: poterne.edge.v1.ConversationService.ListConversationItems:output_type -> poterne.edge.v1.ConversationItemList
+	19, // 25: poterne.edge.v1.ConversationService.CreateConversationItems:output_type -> poterne.edge.v1.ConversationItemList
+	20, // 26: poterne.edge.v1.ConversationService.GetConversationItem:output_type -> poterne.edge.v1.ResponseItem
+	0,  // 27: poterne.edge.v1.ConversationService.DeleteConversationItem:output_type -> poterne.edge.v1.Conversation
+	9,  // 28: poterne.edge.v1.ConversationService.PurgeConversations:output_type -> poterne.edge.v1.PurgeConversationsResponse
+	19, // [19:29] is the sub-list for method output_type
+	9,  // [9:19] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_conversations_proto_init() }
@@ -703,13 +808,15 @@ func file_poterne_edge_v1_conversations_proto_init() {
 		return
 	}
 	file_poterne_edge_v1_chat_proto_init()
+	file_poterne_edge_v1_conversationitems_proto_init()
+	file_poterne_edge_v1_responseitems_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_conversations_proto_rawDesc), len(file_poterne_edge_v1_conversations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

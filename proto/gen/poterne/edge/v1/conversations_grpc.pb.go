@@ -19,18 +19,25 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ConversationService_ListConversations_FullMethodName  = "/poterne.edge.v1.ConversationService/ListConversations"
-	ConversationService_GetConversation_FullMethodName    = "/poterne.edge.v1.ConversationService/GetConversation"
-	ConversationService_DeleteConversation_FullMethodName = "/poterne.edge.v1.ConversationService/DeleteConversation"
-	ConversationService_PurgeConversations_FullMethodName = "/poterne.edge.v1.ConversationService/PurgeConversations"
+	ConversationService_ListConversations_FullMethodName       = "/poterne.edge.v1.ConversationService/ListConversations"
+	ConversationService_GetConversation_FullMethodName         = "/poterne.edge.v1.ConversationService/GetConversation"
+	ConversationService_DeleteConversation_FullMethodName      = "/poterne.edge.v1.ConversationService/DeleteConversation"
+	ConversationService_CreateConversation_FullMethodName      = "/poterne.edge.v1.ConversationService/CreateConversation"
+	ConversationService_UpdateConversation_FullMethodName      = "/poterne.edge.v1.ConversationService/UpdateConversation"
+	ConversationService_ListConversationItems_FullMethodName   = "/poterne.edge.v1.ConversationService/ListConversationItems"
+	ConversationService_CreateConversationItems_FullMethodName = "/poterne.edge.v1.ConversationService/CreateConversationItems"
+	ConversationService_GetConversationItem_FullMethodName     = "/poterne.edge.v1.ConversationService/GetConversationItem"
+	ConversationService_DeleteConversationItem_FullMethodName  = "/poterne.edge.v1.ConversationService/DeleteConversationItem"
+	ConversationService_PurgeConversations_FullMethodName      = "/poterne.edge.v1.ConversationService/PurgeConversations"
 )
 
 // ConversationServiceClient is the client API for ConversationService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Shows and forgets the conversations that the gateway remembers, which chats with
-// `memory` make. They are their owner's alone, whom the key or token names; what is
+// Makes, shows and forgets the conversations that the gateway remembers; chats with
+// `memory` make them, too. Over REST the calls about one conversation and its items are
+// those of OpenAI's Conversations API, with members of this gateway's own beside. They are their owner's alone, whom the key or token names; what is
 // another's is not found. These are not logins: those are SessionService's.
 type ConversationServiceClient interface {
 	// Lists the caller's own conversations.
@@ -40,6 +47,20 @@ type ConversationServiceClient interface {
 	// Forgets one of the caller's own conversations. A turn that is being answered
 	// meanwhile is not kept.
 	DeleteConversation(ctx context.Context, in *DeleteConversationRequest, opts ...grpc.CallOption) (*DeleteConversationResponse, error)
+	// Begins a conversation, under an id that the gateway chooses.
+	CreateConversation(ctx context.Context, in *CreateConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
+	// Gives one of the caller's own conversations other notes.
+	UpdateConversation(ctx context.Context, in *UpdateConversationRequest, opts ...grpc.CallOption) (*Conversation, error)
+	// Lists what was said in one of the caller's own conversations. What was summed up
+	// or forgotten is not there any more.
+	ListConversationItems(ctx context.Context, in *ListConversationItemsRequest, opts ...grpc.CallOption) (*ConversationItemList, error)
+	// Adds what was said to one of the caller's own conversations, and returns it.
+	CreateConversationItems(ctx context.Context, in *CreateConversationItemsRequest, opts ...grpc.CallOption) (*ConversationItemList, error)
+	// Returns an item of one of the caller's own conversations.
+	GetConversationItem(ctx context.Context, in *GetConversationItemRequest, opts ...grpc.CallOption) (*ResponseItem, error)
+	// Forgets an item, and returns the conversation without its turns. The turn that has
+	// no other is forgotten with it.
+	DeleteConversationItem(ctx context.Context, in *DeleteConversationItemRequest, opts ...grpc.CallOption) (*Conversation, error)
 	// Forgets conversations of a tenant: all, those of one subject, or one of them.
 	PurgeConversations(ctx context.Context, in *PurgeConversationsRequest, opts ...grpc.CallOption) (*PurgeConversationsResponse, error)
 }
@@ -82,6 +103,66 @@ func (c *conversationServiceClient) DeleteConversation(ctx context.Context, in *
 	return out, nil
 }
 
+func (c *conversationServiceClient) CreateConversation(ctx context.Context, in *CreateConversationRequest, opts ...grpc.CallOption) (*Conversation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Conversation)
+	err := c.cc.Invoke(ctx, ConversationService_CreateConversation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) UpdateConversation(ctx context.Context, in *UpdateConversationRequest, opts ...grpc.CallOption) (*Conversation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Conversation)
+	err := c.cc.Invoke(ctx, ConversationService_UpdateConversation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) ListConversationItems(ctx context.Context, in *ListConversationItemsRequest, opts ...grpc.CallOption) (*ConversationItemList, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConversationItemList)
+	err := c.cc.Invoke(ctx, ConversationService_ListConversationItems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) CreateConversationItems(ctx context.Context, in *CreateConversationItemsRequest, opts ...grpc.CallOption) (*ConversationItemList, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConversationItemList)
+	err := c.cc.Invoke(ctx, ConversationService_CreateConversationItems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) GetConversationItem(ctx context.Context, in *GetConversationItemRequest, opts ...grpc.CallOption) (*ResponseItem, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResponseItem)
+	err := c.cc.Invoke(ctx, ConversationService_GetConversationItem_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) DeleteConversationItem(ctx context.Context, in *DeleteConversationItemRequest, opts ...grpc.CallOption) (*Conversation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Conversation)
+	err := c.cc.Invoke(ctx, ConversationService_DeleteConversationItem_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *conversationServiceClient) PurgeConversations(ctx context.Context, in *PurgeConversationsRequest, opts ...grpc.CallOption) (*PurgeConversationsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PurgeConversationsResponse)
@@ -96,8 +177,9 @@ func (c *conversationServiceClient) PurgeConversations(ctx context.Context, in *
 // All implementations must embed UnimplementedConversationServiceServer
 // for forward compatibility.
 //
-// Shows and forgets the conversations that the gateway remembers, which chats with
-// `memory` make. They are their owner's alone, whom the key or token names; what is
+// Makes, shows and forgets the conversations that the gateway remembers; chats with
+// `memory` make them, too. Over REST the calls about one conversation and its items are
+// those of OpenAI's Conversations API, with members of this gateway's own beside. They are their owner's alone, whom the key or token names; what is
 // another's is not found. These are not logins: those are SessionService's.
 type ConversationServiceServer interface {
 	// Lists the caller's own conversations.
@@ -107,6 +189,20 @@ type ConversationServiceServer interface {
 	// Forgets one of the caller's own conversations. A turn that is being answered
 	// meanwhile is not kept.
 	DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error)
+	// Begins a conversation, under an id that the gateway chooses.
+	CreateConversation(context.Context, *CreateConversationRequest) (*Conversation, error)
+	// Gives one of the caller's own conversations other notes.
+	UpdateConversation(context.Context, *UpdateConversationRequest) (*Conversation, error)
+	// Lists what was said in one of the caller's own conversations. What was summed up
+	// or forgotten is not there any more.
+	ListConversationItems(context.Context, *ListConversationItemsRequest) (*ConversationItemList, error)
+	// Adds what was said to one of the caller's own conversations, and returns it.
+	CreateConversationItems(context.Context, *CreateConversationItemsRequest) (*ConversationItemList, error)
+	// Returns an item of one of the caller's own conversations.
+	GetConversationItem(context.Context, *GetConversationItemRequest) (*ResponseItem, error)
+	// Forgets an item, and returns the conversation without its turns. The turn that has
+	// no other is forgotten with it.
+	DeleteConversationItem(context.Context, *DeleteConversationItemRequest) (*Conversation, error)
 	// Forgets conversations of a tenant: all, those of one subject, or one of them.
 	PurgeConversations(context.Context, *PurgeConversationsRequest) (*PurgeConversationsResponse, error)
 	mustEmbedUnimplementedConversationServiceServer()
@@ -127,6 +223,24 @@ func (UnimplementedConversationServiceServer) GetConversation(context.Context, *
 }
 func (UnimplementedConversationServiceServer) DeleteConversation(context.Context, *DeleteConversationRequest) (*DeleteConversationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteConversation not implemented")
+}
+func (UnimplementedConversationServiceServer) CreateConversation(context.Context, *CreateConversationRequest) (*Conversation, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateConversation not implemented")
+}
+func (UnimplementedConversationServiceServer) UpdateConversation(context.Context, *UpdateConversationRequest) (*Conversation, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateConversation not implemented")
+}
+func (UnimplementedConversationServiceServer) ListConversationItems(context.Context, *ListConversationItemsRequest) (*ConversationItemList, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListConversationItems not implemented")
+}
+func (UnimplementedConversationServiceServer) CreateConversationItems(context.Context, *CreateConversationItemsRequest) (*ConversationItemList, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateConversationItems not implemented")
+}
+func (UnimplementedConversationServiceServer) GetConversationItem(context.Context, *GetConversationItemRequest) (*ResponseItem, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConversationItem not implemented")
+}
+func (UnimplementedConversationServiceServer) DeleteConversationItem(context.Context, *DeleteConversationItemRequest) (*Conversation, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteConversationItem not implemented")
 }
 func (UnimplementedConversationServiceServer) PurgeConversations(context.Context, *PurgeConversationsRequest) (*PurgeConversationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeConversations not implemented")
@@ -206,6 +320,114 @@ func _ConversationService_DeleteConversation_Handler(srv interface{}, ctx contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConversationService_CreateConversation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateConversationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).CreateConversation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_CreateConversation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).CreateConversation(ctx, req.(*CreateConversationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_UpdateConversation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateConversationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).UpdateConversation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_UpdateConversation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).UpdateConversation(ctx, req.(*UpdateConversationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_ListConversationItems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListConversationItemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).ListConversationItems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_ListConversationItems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).ListConversationItems(ctx, req.(*ListConversationItemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_CreateConversationItems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateConversationItemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).CreateConversationItems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_CreateConversationItems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).CreateConversationItems(ctx, req.(*CreateConversationItemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_GetConversationItem_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConversationItemRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).GetConversationItem(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_GetConversationItem_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).GetConversationItem(ctx, req.(*GetConversationItemRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_DeleteConversationItem_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteConversationItemRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).DeleteConversationItem(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_DeleteConversationItem_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).DeleteConversationItem(ctx, req.(*DeleteConversationItemRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ConversationService_PurgeConversations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PurgeConversationsRequest)
 	if err := dec(in); err != nil {
@@ -242,6 +464,30 @@ var ConversationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteConversation",
 			Handler:    _ConversationService_DeleteConversation_Handler,
+		},
+		{
+			MethodName: "CreateConversation",
+			Handler:    _ConversationService_CreateConversation_Handler,
+		},
+		{
+			MethodName: "UpdateConversation",
+			Handler:    _ConversationService_UpdateConversation_Handler,
+		},
+		{
+			MethodName: "ListConversationItems",
+			Handler:    _ConversationService_ListConversationItems_Handler,
+		},
+		{
+			MethodName: "CreateConversationItems",
+			Handler:    _ConversationService_CreateConversationItems_Handler,
+		},
+		{
+			MethodName: "GetConversationItem",
+			Handler:    _ConversationService_GetConversationItem_Handler,
+		},
+		{
+			MethodName: "DeleteConversationItem",
+			Handler:    _ConversationService_DeleteConversationItem_Handler,
 		},
 		{
 			MethodName: "PurgeConversations",

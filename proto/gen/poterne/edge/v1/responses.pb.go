@@ -563,7 +563,9 @@ type Response struct {
 	// `false`.
 	Background bool `protobuf:"varint,23,opt,name=background,proto3" json:"background,omitempty"`
 	// When it was completed, in seconds since 1970; missing while it is not.
-	CompletedAt   *int64 `protobuf:"varint,24,opt,name=completed_at,json=completedAt,proto3,oneof" json:"completed_at,omitempty"`
+	CompletedAt *int64 `protobuf:"varint,24,opt,name=completed_at,json=completedAt,proto3,oneof" json:"completed_at,omitempty"`
+	// The conversation that it is a turn of.
+	Conversation  *ResponseConversation `protobuf:"bytes,25,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +768,59 @@ func (x *Response) GetCompletedAt() int64 {
 	return 0
 }
 
+func (x *Response) GetConversation() *ResponseConversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// Which conversation a response is a turn of.
+type ResponseConversation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResponseConversation) Reset() {
+	*x = ResponseConversation{}
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResponseConversation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResponseConversation) ProtoMessage() {}
+
+func (x *ResponseConversation) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResponseConversation.ProtoReflect.Descriptor instead.
+func (*ResponseConversation) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ResponseConversation) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // What failed.
 type ResponseError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -779,7 +834,7 @@ type ResponseError struct {
 
 func (x *ResponseError) Reset() {
 	*x = ResponseError{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[6]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +846,7 @@ func (x *ResponseError) String() string {
 func (*ResponseError) ProtoMessage() {}
 
 func (x *ResponseError) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[6]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +859,7 @@ func (x *ResponseError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseError.ProtoReflect.Descriptor instead.
 func (*ResponseError) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{6}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResponseError) GetCode() string {
@@ -832,7 +887,7 @@ type ResponseIncomplete struct {
 
 func (x *ResponseIncomplete) Reset() {
 	*x = ResponseIncomplete{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[7]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +899,7 @@ func (x *ResponseIncomplete) String() string {
 func (*ResponseIncomplete) ProtoMessage() {}
 
 func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[7]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +912,7 @@ func (x *ResponseIncomplete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseIncomplete.ProtoReflect.Descriptor instead.
 func (*ResponseIncomplete) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{7}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResponseIncomplete) GetReason() string {
@@ -886,7 +941,7 @@ type ResponseUsage struct {
 
 func (x *ResponseUsage) Reset() {
 	*x = ResponseUsage{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +953,7 @@ func (x *ResponseUsage) String() string {
 func (*ResponseUsage) ProtoMessage() {}
 
 func (x *ResponseUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[8]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +966,7 @@ func (x *ResponseUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseUsage.ProtoReflect.Descriptor instead.
 func (*ResponseUsage) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{8}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResponseUsage) GetInputTokens() int32 {
@@ -960,7 +1015,7 @@ type ResponseInputTokensDetails struct {
 
 func (x *ResponseInputTokensDetails) Reset() {
 	*x = ResponseInputTokensDetails{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1027,7 @@ func (x *ResponseInputTokensDetails) String() string {
 func (*ResponseInputTokensDetails) ProtoMessage() {}
 
 func (x *ResponseInputTokensDetails) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[9]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1040,7 @@ func (x *ResponseInputTokensDetails) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseInputTokensDetails.ProtoReflect.Descriptor instead.
 func (*ResponseInputTokensDetails) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{9}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResponseInputTokensDetails) GetCachedTokens() int32 {
@@ -1006,7 +1061,7 @@ type ResponseOutputTokensDetails struct {
 
 func (x *ResponseOutputTokensDetails) Reset() {
 	*x = ResponseOutputTokensDetails{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1073,7 @@ func (x *ResponseOutputTokensDetails) String() string {
 func (*ResponseOutputTokensDetails) ProtoMessage() {}
 
 func (x *ResponseOutputTokensDetails) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[10]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1086,7 @@ func (x *ResponseOutputTokensDetails) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseOutputTokensDetails.ProtoReflect.Descriptor instead.
 func (*ResponseOutputTokensDetails) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{10}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResponseOutputTokensDetails) GetReasoningTokens() int32 {
@@ -1076,7 +1131,7 @@ type ResponseEvent struct {
 
 func (x *ResponseEvent) Reset() {
 	*x = ResponseEvent{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1143,7 @@ func (x *ResponseEvent) String() string {
 func (*ResponseEvent) ProtoMessage() {}
 
 func (x *ResponseEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[11]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1156,7 @@ func (x *ResponseEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseEvent.ProtoReflect.Descriptor instead.
 func (*ResponseEvent) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{11}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResponseEvent) GetType() string {
@@ -1206,7 +1261,7 @@ type ResponseLogprobs struct {
 
 func (x *ResponseLogprobs) Reset() {
 	*x = ResponseLogprobs{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1273,7 @@ func (x *ResponseLogprobs) String() string {
 func (*ResponseLogprobs) ProtoMessage() {}
 
 func (x *ResponseLogprobs) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[12]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1286,7 @@ func (x *ResponseLogprobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseLogprobs.ProtoReflect.Descriptor instead.
 func (*ResponseLogprobs) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{12}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResponseLogprobs) GetLogprobs() []*v1.RawJson {
@@ -1254,7 +1309,7 @@ type GetResponseRequest struct {
 
 func (x *GetResponseRequest) Reset() {
 	*x = GetResponseRequest{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1321,7 @@ func (x *GetResponseRequest) String() string {
 func (*GetResponseRequest) ProtoMessage() {}
 
 func (x *GetResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[13]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1334,7 @@ func (x *GetResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponseRequest.ProtoReflect.Descriptor instead.
 func (*GetResponseRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{13}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetResponseRequest) GetResponseId() string {
@@ -1307,7 +1362,7 @@ type CancelResponseRequest struct {
 
 func (x *CancelResponseRequest) Reset() {
 	*x = CancelResponseRequest{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1374,7 @@ func (x *CancelResponseRequest) String() string {
 func (*CancelResponseRequest) ProtoMessage() {}
 
 func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[14]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1387,7 @@ func (x *CancelResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponseRequest.ProtoReflect.Descriptor instead.
 func (*CancelResponseRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{14}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CancelResponseRequest) GetResponseId() string {
@@ -1365,7 +1420,7 @@ type CountResponseInputTokensRequest struct {
 
 func (x *CountResponseInputTokensRequest) Reset() {
 	*x = CountResponseInputTokensRequest{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1432,7 @@ func (x *CountResponseInputTokensRequest) String() string {
 func (*CountResponseInputTokensRequest) ProtoMessage() {}
 
 func (x *CountResponseInputTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[15]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1445,7 @@ func (x *CountResponseInputTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponseInputTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountResponseInputTokensRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{15}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CountResponseInputTokensRequest) GetModel() string {
@@ -1455,7 +1510,7 @@ type CountResponseInputTokensResponse struct {
 
 func (x *CountResponseInputTokensResponse) Reset() {
 	*x = CountResponseInputTokensResponse{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1522,7 @@ func (x *CountResponseInputTokensResponse) String() string {
 func (*CountResponseInputTokensResponse) ProtoMessage() {}
 
 func (x *CountResponseInputTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[16]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1535,7 @@ func (x *CountResponseInputTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponseInputTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountResponseInputTokensResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{16}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CountResponseInputTokensResponse) GetObject() string {
@@ -1508,7 +1563,7 @@ type DeleteResponseRequest struct {
 
 func (x *DeleteResponseRequest) Reset() {
 	*x = DeleteResponseRequest{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1575,7 @@ func (x *DeleteResponseRequest) String() string {
 func (*DeleteResponseRequest) ProtoMessage() {}
 
 func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[17]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1588,7 @@ func (x *DeleteResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResponseRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{17}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteResponseRequest) GetResponseId() string {
@@ -1558,7 +1613,7 @@ type DeleteResponseResponse struct {
 
 func (x *DeleteResponseResponse) Reset() {
 	*x = DeleteResponseResponse{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1625,7 @@ func (x *DeleteResponseResponse) String() string {
 func (*DeleteResponseResponse) ProtoMessage() {}
 
 func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[18]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1638,7 @@ func (x *DeleteResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponseResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponseResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{18}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeleteResponseResponse) GetId() string {
@@ -1624,7 +1679,7 @@ type ListResponseInputItemsRequest struct {
 
 func (x *ListResponseInputItemsRequest) Reset() {
 	*x = ListResponseInputItemsRequest{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1691,7 @@ func (x *ListResponseInputItemsRequest) String() string {
 func (*ListResponseInputItemsRequest) ProtoMessage() {}
 
 func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[19]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1704,7 @@ func (x *ListResponseInputItemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsRequest.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{19}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListResponseInputItemsRequest) GetResponseId() string {
@@ -1699,7 +1754,7 @@ type ListResponseInputItemsResponse struct {
 
 func (x *ListResponseInputItemsResponse) Reset() {
 	*x = ListResponseInputItemsResponse{}
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1766,7 @@ func (x *ListResponseInputItemsResponse) String() string {
 func (*ListResponseInputItemsResponse) ProtoMessage() {}
 
 func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_responses_proto_msgTypes[20]
+	mi := &file_poterne_edge_v1_responses_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1779,7 @@ func (x *ListResponseInputItemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponseInputItemsResponse.ProtoReflect.Descriptor instead.
 func (*ListResponseInputItemsResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{20}
+	return file_poterne_edge_v1_responses_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListResponseInputItemsResponse) GetObject() string {
@@ -1835,7 +1890,8 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\x11ResponseNamedTool\x12#\n" +
 	"\x04type\x18\x01 \x01(\tB\x0f\xbaH\fr\n" +
 	"R\bfunctionR\x04type\x122\n" +
-	"\x04name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[a-zA-Z0-9_.-]{1,128}$R\x04name\"\xe1\t\n" +
+	"\x04name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[a-zA-Z0-9_.-]{1,128}$R\x04name\"\xac\n" +
+	"\n" +
 	"\bResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x1d\n" +
@@ -1867,7 +1923,8 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\n" +
 	"background\x18\x17 \x01(\bR\n" +
 	"background\x12,\n" +
-	"\fcompleted_at\x18\x18 \x01(\x03B\x04\xb8\xd4\x18\x02H\x05R\vcompletedAt\x88\x01\x01\x1a;\n" +
+	"\fcompleted_at\x18\x18 \x01(\x03B\x04\xb8\xd4\x18\x02H\x05R\vcompletedAt\x88\x01\x01\x12I\n" +
+	"\fconversation\x18\x19 \x01(\v2%.poterne.edge.v1.ResponseConversationR\fconversation\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
@@ -1876,7 +1933,9 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\x14\n" +
 	"\x12_max_output_tokensB\x0f\n" +
-	"\r_completed_at\"=\n" +
+	"\r_completed_at\"&\n" +
+	"\x14ResponseConversation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"=\n" +
 	"\rResponseError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\",\n" +
@@ -1989,7 +2048,7 @@ func file_poterne_edge_v1_responses_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_responses_proto_rawDescData
 }
 
-var file_poterne_edge_v1_responses_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_poterne_edge_v1_responses_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_poterne_edge_v1_responses_proto_goTypes = []any{
 	(*CreateResponseRequest)(nil),            // 0: poterne.edge.v1.CreateResponseRequest
 	(*ResponseText)(nil),                     // 1: poterne.edge.v1.ResponseText
@@ -1997,83 +2056,85 @@ var file_poterne_edge_v1_responses_proto_goTypes = []any{
 	(*ResponseToolChoice)(nil),               // 3: poterne.edge.v1.ResponseToolChoice
 	(*ResponseNamedTool)(nil),                // 4: poterne.edge.v1.ResponseNamedTool
 	(*Response)(nil),                         // 5: poterne.edge.v1.Response
-	(*ResponseError)(nil),                    // 6: poterne.edge.v1.ResponseError
-	(*ResponseIncomplete)(nil),               // 7: poterne.edge.v1.ResponseIncomplete
-	(*ResponseUsage)(nil),                    // 8: poterne.edge.v1.ResponseUsage
-	(*ResponseInputTokensDetails)(nil),       // 9: poterne.edge.v1.ResponseInputTokensDetails
-	(*ResponseOutputTokensDetails)(nil),      // 10: poterne.edge.v1.ResponseOutputTokensDetails
-	(*ResponseEvent)(nil),                    // 11: poterne.edge.v1.ResponseEvent
-	(*ResponseLogprobs)(nil),                 // 12: poterne.edge.v1.ResponseLogprobs
-	(*GetResponseRequest)(nil),               // 13: poterne.edge.v1.GetResponseRequest
-	(*CancelResponseRequest)(nil),            // 14: poterne.edge.v1.CancelResponseRequest
-	(*CountResponseInputTokensRequest)(nil),  // 15: poterne.edge.v1.CountResponseInputTokensRequest
-	(*CountResponseInputTokensResponse)(nil), // 16: poterne.edge.v1.CountResponseInputTokensResponse
-	(*DeleteResponseRequest)(nil),            // 17: poterne.edge.v1.DeleteResponseRequest
-	(*DeleteResponseResponse)(nil),           // 18: poterne.edge.v1.DeleteResponseResponse
-	(*ListResponseInputItemsRequest)(nil),    // 19: poterne.edge.v1.ListResponseInputItemsRequest
-	(*ListResponseInputItemsResponse)(nil),   // 20: poterne.edge.v1.ListResponseInputItemsResponse
-	nil,                                      // 21: poterne.edge.v1.CreateResponseRequest.MetadataEntry
-	nil,                                      // 22: poterne.edge.v1.CreateResponseRequest.ExtraEntry
-	nil,                                      // 23: poterne.edge.v1.ResponseText.ExtraEntry
-	nil,                                      // 24: poterne.edge.v1.Response.MetadataEntry
-	nil,                                      // 25: poterne.edge.v1.CountResponseInputTokensRequest.ExtraEntry
-	(*ResponseInput)(nil),                    // 26: poterne.edge.v1.ResponseInput
-	(*Retrieval)(nil),                        // 27: poterne.edge.v1.Retrieval
-	(*v1.RawJson)(nil),                       // 28: poterne.common.v1.RawJson
-	(*ResponseItem)(nil),                     // 29: poterne.edge.v1.ResponseItem
-	(*ResponsePart)(nil),                     // 30: poterne.edge.v1.ResponsePart
+	(*ResponseConversation)(nil),             // 6: poterne.edge.v1.ResponseConversation
+	(*ResponseError)(nil),                    // 7: poterne.edge.v1.ResponseError
+	(*ResponseIncomplete)(nil),               // 8: poterne.edge.v1.ResponseIncomplete
+	(*ResponseUsage)(nil),                    // 9: poterne.edge.v1.ResponseUsage
+	(*ResponseInputTokensDetails)(nil),       // 10: poterne.edge.v1.ResponseInputTokensDetails
+	(*ResponseOutputTokensDetails)(nil),      // 11: poterne.edge.v1.ResponseOutputTokensDetails
+	(*ResponseEvent)(nil),                    // 12: poterne.edge.v1.ResponseEvent
+	(*ResponseLogprobs)(nil),                 // 13: poterne.edge.v1.ResponseLogprobs
+	(*GetResponseRequest)(nil),               // 14: poterne.edge.v1.GetResponseRequest
+	(*CancelResponseRequest)(nil),            // 15: poterne.edge.v1.CancelResponseRequest
+	(*CountResponseInputTokensRequest)(nil),  // 16: poterne.edge.v1.CountResponseInputTokensRequest
+	(*CountResponseInputTokensResponse)(nil), // 17: poterne.edge.v1.CountResponseInputTokensResponse
+	(*DeleteResponseRequest)(nil),            // 18: poterne.edge.v1.DeleteResponseRequest
+	(*DeleteResponseResponse)(nil),           // 19: poterne.edge.v1.DeleteResponseResponse
+	(*ListResponseInputItemsRequest)(nil),    // 20: poterne.edge.v1.ListResponseInputItemsRequest
+	(*ListResponseInputItemsResponse)(nil),   // 21: poterne.edge.v1.ListResponseInputItemsResponse
+	nil,                                      // 22: poterne.edge.v1.CreateResponseRequest.MetadataEntry
+	nil,                                      // 23: poterne.edge.v1.CreateResponseRequest.ExtraEntry
+	nil,                                      // 24: poterne.edge.v1.ResponseText.ExtraEntry
+	nil,                                      // 25: poterne.edge.v1.Response.MetadataEntry
+	nil,                                      // 26: poterne.edge.v1.CountResponseInputTokensRequest.ExtraEntry
+	(*ResponseInput)(nil),                    // 27: poterne.edge.v1.ResponseInput
+	(*Retrieval)(nil),                        // 28: poterne.edge.v1.Retrieval
+	(*v1.RawJson)(nil),                       // 29: poterne.common.v1.RawJson
+	(*ResponseItem)(nil),                     // 30: poterne.edge.v1.ResponseItem
+	(*ResponsePart)(nil),                     // 31: poterne.edge.v1.ResponsePart
 }
 var file_poterne_edge_v1_responses_proto_depIdxs = []int32{
-	26, // 0: poterne.edge.v1.CreateResponseRequest.input:type_name -> poterne.edge.v1.ResponseInput
+	27, // 0: poterne.edge.v1.CreateResponseRequest.input:type_name -> poterne.edge.v1.ResponseInput
 	2,  // 1: poterne.edge.v1.CreateResponseRequest.tools:type_name -> poterne.edge.v1.ResponseTool
 	3,  // 2: poterne.edge.v1.CreateResponseRequest.tool_choice:type_name -> poterne.edge.v1.ResponseToolChoice
 	1,  // 3: poterne.edge.v1.CreateResponseRequest.text:type_name -> poterne.edge.v1.ResponseText
-	21, // 4: poterne.edge.v1.CreateResponseRequest.metadata:type_name -> poterne.edge.v1.CreateResponseRequest.MetadataEntry
-	27, // 5: poterne.edge.v1.CreateResponseRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
-	22, // 6: poterne.edge.v1.CreateResponseRequest.extra:type_name -> poterne.edge.v1.CreateResponseRequest.ExtraEntry
-	28, // 7: poterne.edge.v1.ResponseText.format:type_name -> poterne.common.v1.RawJson
-	23, // 8: poterne.edge.v1.ResponseText.extra:type_name -> poterne.edge.v1.ResponseText.ExtraEntry
-	28, // 9: poterne.edge.v1.ResponseTool.parameters:type_name -> poterne.common.v1.RawJson
+	22, // 4: poterne.edge.v1.CreateResponseRequest.metadata:type_name -> poterne.edge.v1.CreateResponseRequest.MetadataEntry
+	28, // 5: poterne.edge.v1.CreateResponseRequest.retrieval:type_name -> poterne.edge.v1.Retrieval
+	23, // 6: poterne.edge.v1.CreateResponseRequest.extra:type_name -> poterne.edge.v1.CreateResponseRequest.ExtraEntry
+	29, // 7: poterne.edge.v1.ResponseText.format:type_name -> poterne.common.v1.RawJson
+	24, // 8: poterne.edge.v1.ResponseText.extra:type_name -> poterne.edge.v1.ResponseText.ExtraEntry
+	29, // 9: poterne.edge.v1.ResponseTool.parameters:type_name -> poterne.common.v1.RawJson
 	4,  // 10: poterne.edge.v1.ResponseToolChoice.named:type_name -> poterne.edge.v1.ResponseNamedTool
-	6,  // 11: poterne.edge.v1.Response.error:type_name -> poterne.edge.v1.ResponseError
-	7,  // 12: poterne.edge.v1.Response.incomplete_details:type_name -> poterne.edge.v1.ResponseIncomplete
-	29, // 13: poterne.edge.v1.Response.output:type_name -> poterne.edge.v1.ResponseItem
+	7,  // 11: poterne.edge.v1.Response.error:type_name -> poterne.edge.v1.ResponseError
+	8,  // 12: poterne.edge.v1.Response.incomplete_details:type_name -> poterne.edge.v1.ResponseIncomplete
+	30, // 13: poterne.edge.v1.Response.output:type_name -> poterne.edge.v1.ResponseItem
 	2,  // 14: poterne.edge.v1.Response.tools:type_name -> poterne.edge.v1.ResponseTool
 	3,  // 15: poterne.edge.v1.Response.tool_choice:type_name -> poterne.edge.v1.ResponseToolChoice
 	1,  // 16: poterne.edge.v1.Response.text:type_name -> poterne.edge.v1.ResponseText
-	8,  // 17: poterne.edge.v1.Response.usage:type_name -> poterne.edge.v1.ResponseUsage
-	24, // 18: poterne.edge.v1.Response.metadata:type_name -> poterne.edge.v1.Response.MetadataEntry
-	9,  // 19: poterne.edge.v1.ResponseUsage.input_tokens_details:type_name -> poterne.edge.v1.ResponseInputTokensDetails
-	10, // 20: poterne.edge.v1.ResponseUsage.output_tokens_details:type_name -> poterne.edge.v1.ResponseOutputTokensDetails
-	5,  // 21: poterne.edge.v1.ResponseEvent.response:type_name -> poterne.edge.v1.Response
-	29, // 22: poterne.edge.v1.ResponseEvent.item:type_name -> poterne.edge.v1.ResponseItem
-	30, // 23: poterne.edge.v1.ResponseEvent.part:type_name -> poterne.edge.v1.ResponsePart
-	12, // 24: poterne.edge.v1.ResponseEvent.logprobs:type_name -> poterne.edge.v1.ResponseLogprobs
-	28, // 25: poterne.edge.v1.ResponseLogprobs.logprobs:type_name -> poterne.common.v1.RawJson
-	26, // 26: poterne.edge.v1.CountResponseInputTokensRequest.input:type_name -> poterne.edge.v1.ResponseInput
-	2,  // 27: poterne.edge.v1.CountResponseInputTokensRequest.tools:type_name -> poterne.edge.v1.ResponseTool
-	3,  // 28: poterne.edge.v1.CountResponseInputTokensRequest.tool_choice:type_name -> poterne.edge.v1.ResponseToolChoice
-	25, // 29: poterne.edge.v1.CountResponseInputTokensRequest.extra:type_name -> poterne.edge.v1.CountResponseInputTokensRequest.ExtraEntry
-	29, // 30: poterne.edge.v1.ListResponseInputItemsResponse.data:type_name -> poterne.edge.v1.ResponseItem
-	0,  // 31: poterne.edge.v1.ResponsesService.CreateResponse:input_type -> poterne.edge.v1.CreateResponseRequest
-	0,  // 32: poterne.edge.v1.ResponsesService.StreamResponse:input_type -> poterne.edge.v1.CreateResponseRequest
-	13, // 33: poterne.edge.v1.ResponsesService.GetResponse:input_type -> poterne.edge.v1.GetResponseRequest
-	17, // 34: poterne.edge.v1.ResponsesService.DeleteResponse:input_type -> poterne.edge.v1.DeleteResponseRequest
-	19, // 35: poterne.edge.v1.ResponsesService.ListResponseInputItems:input_type -> poterne.edge.v1.ListResponseInputItemsRequest
-	14, // 36: poterne.edge.v1.ResponsesService.CancelResponse:input_type -> poterne.edge.v1.CancelResponseRequest
-	15, // 37: poterne.edge.v1.ResponsesService.CountResponseInputTokens:input_type -> poterne.edge.v1.CountResponseInputTokensRequest
-	5,  // 38: poterne.edge.v1.ResponsesService.CreateResponse:output_type -> poterne.edge.v1.Response
-	11, // 39: poterne.edge.v1.ResponsesService.StreamResponse:output_type -> poterne.edge.v1.ResponseEvent
-	5,  // 40: poterne.edge.v1.ResponsesService.GetResponse:output_type -> poterne.edge.v1.Response
-	18, // 41: poterne.edge.v1.ResponsesService.DeleteResponse:output_type -> poterne.edge.v1.DeleteResponseResponse
-	20, // 42: poterne.edge.v1.ResponsesService.ListResponseInputItems:output_type -> poterne.edge.v1.ListResponseInputItemsResponse
-	5,  // 43: poterne.edge.v1.ResponsesService.CancelResponse:output_type -> poterne.edge.v1.Response
-	16, // 44: poterne.edge.v1.ResponsesService.CountResponseInputTokens:output_type -> poterne.edge.v1.CountResponseInputTokensResponse
-	38, // [38:45] is the sub-list for method output_type
-	31, // [31:38] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	9,  // 17: poterne.edge.v1.Response.usage:type_name -> poterne.edge.v1.ResponseUsage
+	25, // 18: poterne.edge.v1.Response.metadata:type_name -> poterne.edge.v1.Response.MetadataEntry
+	6,  // 19: poterne.edge.v1.Response.conversation:type_name -> poterne.edge.v1.ResponseConversation
+	10, // 20: poterne.edge.v1.ResponseUsage.input_tokens_details:type_name -> poterne.edge.v1.ResponseInputTokensDetails
+	11, // 21: poterne.edge.v1.ResponseUsage.output_tokens_details:type_name -> poterne.edge.v1.ResponseOutputTokensDetails
+	5,  // 22: poterne.edge.v1.ResponseEvent.response:type_name -> poterne.edge.v1.Response
+	30, // 23: poterne.edge.v1.ResponseEvent.item:type_name -> poterne.edge.v1.ResponseItem
+	31, // 24: poterne.edge.v1.ResponseEvent.part:type_name -> poterne.edge.v1.ResponsePart
+	13, // 25: poterne.edge.v1.ResponseEvent.logprobs:type_name -> poterne.edge.v1.ResponseLogprobs
+	29, // 26: poterne.edge.v1.ResponseLogprobs.logprobs:type_name -> poterne.common.v1.RawJson
+	27, // 27: poterne.edge.v1.CountResponseInputTokensRequest.input:type_name -> poterne.edge.v1.ResponseInput
+	2,  // 28: poterne.edge.v1.CountResponseInputTokensRequest.tools:type_name -> poterne.edge.v1.ResponseTool
+	3,  // 29: poterne.edge.v1.CountResponseInputTokensRequest.tool_choice:type_name -> poterne.edge.v1.ResponseToolChoice
+	26, // 30: poterne.edge.v1.CountResponseInputTokensRequest.extra:type_name -> poterne.edge.v1.CountResponseInputTokensRequest.ExtraEntry
+	30, // 31: poterne.edge.v1.ListResponseInputItemsResponse.data:type_name -> poterne.edge.v1.ResponseItem
+	0,  // 32: poterne.edge.v1.ResponsesService.CreateResponse:input_type -> poterne.edge.v1.CreateResponseRequest
+	0,  // 33: poterne.edge.v1.ResponsesService.StreamResponse:input_type -> poterne.edge.v1.CreateResponseRequest
+	14, // 34: poterne.edge.v1.ResponsesService.GetResponse:input_type -> poterne.edge.v1.GetResponseRequest
+	18, // 35: poterne.edge.v1.ResponsesService.DeleteResponse:input_type -> poterne.edge.v1.DeleteResponseRequest
+	20, // 36: poterne.edge.v1.ResponsesService.ListResponseInputItems:input_type -> poterne.edge.v1.ListResponseInputItemsRequest
+	15, // 37: poterne.edge.v1.ResponsesService.CancelResponse:input_type -> poterne.edge.v1.CancelResponseRequest
+	16, // 38: poterne.edge.v1.ResponsesService.CountResponseInputTokens:input_type -> poterne.edge.v1.CountResponseInputTokensRequest
+	5,  // 39: poterne.edge.v1.ResponsesService.CreateResponse:output_type -> poterne.edge.v1.Response
+	12, // 40: poterne.edge.v1.ResponsesService.StreamResponse:output_type -> poterne.edge.v1.ResponseEvent
+	5,  // 41: poterne.edge.v1.ResponsesService.GetResponse:output_type -> poterne.edge.v1.Response
+	19, // 42: poterne.edge.v1.ResponsesService.DeleteResponse:output_type -> poterne.edge.v1.DeleteResponseResponse
+	21, // 43: poterne.edge.v1.ResponsesService.ListResponseInputItems:output_type -> poterne.edge.v1.ListResponseInputItemsResponse
+	5,  // 44: poterne.edge.v1.ResponsesService.CancelResponse:output_type -> poterne.edge.v1.Response
+	17, // 45: poterne.edge.v1.ResponsesService.CountResponseInputTokens:output_type -> poterne.edge.v1.CountResponseInputTokensResponse
+	39, // [39:46] is the sub-list for method output_type
+	32, // [32:39] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_responses_proto_init() }
@@ -2090,17 +2151,17 @@ func file_poterne_edge_v1_responses_proto_init() {
 		(*ResponseToolChoice_Named)(nil),
 	}
 	file_poterne_edge_v1_responses_proto_msgTypes[5].OneofWrappers = []any{}
-	file_poterne_edge_v1_responses_proto_msgTypes[11].OneofWrappers = []any{}
-	file_poterne_edge_v1_responses_proto_msgTypes[13].OneofWrappers = []any{}
-	file_poterne_edge_v1_responses_proto_msgTypes[15].OneofWrappers = []any{}
-	file_poterne_edge_v1_responses_proto_msgTypes[20].OneofWrappers = []any{}
+	file_poterne_edge_v1_responses_proto_msgTypes[12].OneofWrappers = []any{}
+	file_poterne_edge_v1_responses_proto_msgTypes[14].OneofWrappers = []any{}
+	file_poterne_edge_v1_responses_proto_msgTypes[16].OneofWrappers = []any{}
+	file_poterne_edge_v1_responses_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_responses_proto_rawDesc), len(file_poterne_edge_v1_responses_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
