@@ -14,7 +14,7 @@ func TestRequestsInHandRest(t *testing.T) {
 	const n = 8 * slotsPerChunk
 	for i := range n {
 		e := entry(i)
-		if _, err := j.slots.take(&e); err != nil {
+		if _, err := j.take(&e); err != nil {
 			t.Fatal(err)
 		}
 	}
