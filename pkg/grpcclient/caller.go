@@ -71,9 +71,9 @@ func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *g
 	if err != nil {
 		return err
 	}
-	ctx, cancel := until(metadata.NewOutgoingContext(l.ctx, l.md), l.deadline) //nolint:contextcheck // the call's own, made of the caller's
+	ctx, cancel := until(metadata.NewOutgoingContext(l.ctx, l.md), l.deadline)
 	defer cancel()
-	err = invoker(ctx, method, req, reply, cc, opts...)
+	err = invoker(ctx, method, req, reply, cc, opts...) //nolint:contextcheck // the call's own, made of the caller's
 	l.tell(err)
 	return err
 }

@@ -3,6 +3,7 @@ package grpcserver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -67,7 +68,7 @@ func TestStepsInTwoPartsAreAroundWhatIsInside(t *testing.T) {
 	refuse := errors.New("refused")
 	before := func(name string, err error) grpcserver.Interceptor {
 		return grpcserver.Interceptor{Enter: func(ctx context.Context, req any, _ *grpc.UnaryServerInfo) (context.Context, error) {
-			trail = append(trail, "enter "+name+" of "+req.(string))
+			trail = append(trail, fmt.Sprint("enter ", name, " of ", req))
 			return context.WithValue(ctx, key{}, name), err
 		}}
 	}
@@ -75,7 +76,7 @@ func TestStepsInTwoPartsAreAroundWhatIsInside(t *testing.T) {
 		return grpcserver.Interceptor{Leave: func(ctx context.Context, resp any, err error) (any, error) {
 			trail = append(trail, "leave "+name)
 			if from, _ := ctx.Value(key{}).(string); err == nil {
-				resp = resp.(string) + " " + name + from
+				resp = fmt.Sprint(resp, " ", name, from)
 			}
 			return resp, err
 		}}

@@ -26,7 +26,7 @@ func Recover(log *slog.Logger) Interceptor {
 				}
 				err = final(err, place.ID())
 			}()
-			return handler(held, req) //nolint:contextcheck // it is made of the call's
+			return handler(held, req)
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 			ctx := ss.Context()

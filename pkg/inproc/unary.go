@@ -59,6 +59,7 @@ func (c conn) invoke(ctx context.Context, md metadata.MD, deadline time.Time, na
 	u.call = call{Context: ctx, constant: c.constant, md: md, stream: &u.transport}
 	server, cancel := u.begin(deadline)
 	defer cancel()
+	//nolint:contextcheck // it is the client's with what came with the call
 	resp, err := m.handler(m.server, server, func(in any) error { return m.pass(in, args) }, c.unary)
 	u.finish(opts)
 	// As on the network: who has left, or whose time is over, hears nothing else.

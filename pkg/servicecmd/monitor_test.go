@@ -18,20 +18,21 @@ const actAsService = "SERVICECMD_TEST_CALM"
 // began with, what its children would see, and who it is.
 func TestMain(m *testing.M) {
 	if os.Getenv(actAsService) == "" {
-		os.Exit(m.Run())
+		m.Run()
+		return
 	}
 	servicecmd.CalmMonitor()
 	began, err := os.ReadFile("/proc/self/environ")
 	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+		fmt.Fprintln(os.Stderr, err)
+		return
 	}
 	for setting := range strings.SplitSeq(string(began), "\x00") {
 		if strings.HasPrefix(setting, "GODEBUG=") {
-			fmt.Println("began", setting)
+			fmt.Fprintln(os.Stdout, "began", setting)
 		}
 	}
-	fmt.Printf("now %s\npid %d\nargs %q\n", os.Getenv("GODEBUG"), os.Getpid(), os.Args[1:])
+	fmt.Fprintf(os.Stdout, "now %s\npid %d\nargs %q\n", os.Getenv("GODEBUG"), os.Getpid(), os.Args[1:])
 }
 
 func TestTheMonitorIsCalm(t *testing.T) {

@@ -71,7 +71,7 @@ func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(ds
 		if rows-done < size {
 			continue
 		}
-		stmt := tx.StmtContext(ctx, i.statement(size)) //nolint:sqlclosecheck // the transaction closes it
+		stmt := tx.StmtContext(ctx, i.statement(size))
 		for ; rows-done >= size; done += size {
 			values.fill(done, size, row)
 			result, err := i.exec(ctx, stmt, values)

@@ -125,7 +125,7 @@ func encode(data []byte, digits string, length int) string {
 // inBase32 and inBase62 report whether s is in these digits.
 func inBase32(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !(digit(c) || 'a' <= c && c <= 'z' && c != 'i' && c != 'l' && c != 'o' && c != 'u') {
+		if c := s[i]; !digit(c) && (c < 'a' || c > 'z' || c == 'i' || c == 'l' || c == 'o' || c == 'u') {
 			return false
 		}
 	}
@@ -134,7 +134,7 @@ func inBase32(s string) bool {
 
 func inBase62(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !(digit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+		if c := s[i]; !digit(c) && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
 			return false
 		}
 	}

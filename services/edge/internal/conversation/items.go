@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ func take(c *edgev1.Conversation, created time.Time, id string) bool {
 				continue
 			}
 			if takeAt(turn, items, at); len(turn.GetMessages()) == 0 {
-				c.Turns = append(c.GetTurns()[:i:i], c.GetTurns()[i+1:]...)
+				c.Turns = slices.Concat(c.GetTurns()[:i], c.GetTurns()[i+1:])
 			}
 			return true
 		}
@@ -75,7 +76,7 @@ func takeAt(turn *edgev1.ConversationTurn, items []*edgev1.ResponseItem, at int)
 			continue
 		}
 		if !responseitem.Without(m, at) {
-			turn.Messages = append(turn.GetMessages()[:i:i], turn.GetMessages()[i+1:]...)
+			turn.Messages = slices.Concat(turn.GetMessages()[:i], turn.GetMessages()[i+1:])
 		}
 		return
 	}

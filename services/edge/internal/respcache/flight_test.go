@@ -76,13 +76,13 @@ func TestPiecesThatComeLate(t *testing.T) {
 				flights.Start(t.Context(), leader, speak([]string{"a", "b", "c"}, c.end), func(e *respcache.Entry) { kept <- e })
 				ctx, leave := context.WithCancelCause(t.Context())
 				led := reads(ctx, leader, begin)
-				time.Sleep(500 * time.Millisecond)
+				<-time.After(500 * time.Millisecond)
 				follower := flights.Join(a, true, "")
 				if follower.Leads {
 					t.Fatal("it began anew")
 				}
 				followed := reads(t.Context(), follower, begin)
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				gone := errors.New("the caller left")
 				leave(gone)
 				if got := <-led; !slices.Equal(got.pieces, []string{"a 0s", "b 1s"}) || !errors.Is(got.err, gone) {
@@ -129,7 +129,7 @@ func TestTheLastOneLeavesBeforeALatePiece(t *testing.T) {
 		leader := flights.Join(a, true, "")
 		flights.Start(t.Context(), leader, speak([]string{"a", "b"}, nil), func(*respcache.Entry) { t.Error("half an answer was kept") })
 		follower := flights.Join(a, true, "")
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		leader.Leave()
 		follower.Leave()
 		ended := follower.Stopped()
@@ -156,7 +156,7 @@ func TestALatePieceThatIsTooLarge(t *testing.T) {
 		leader := flights.Join(a, true, "")
 		flights.Start(t.Context(), leader, speak([]string{"a", large, "c"}, nil), func(*respcache.Entry) { t.Error("what is too large was kept") })
 		led, followed := reads(t.Context(), leader, begin), reads(t.Context(), flights.Join(a, true, ""), begin)
-		time.Sleep(1500 * time.Millisecond)
+		<-time.After(1500 * time.Millisecond)
 		next := flights.Join(a, true, "")
 		if !next.Leads {
 			t.Error("it joined what it cannot have whole")

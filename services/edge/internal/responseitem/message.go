@@ -1,6 +1,7 @@
 package responseitem
 
 import (
+	"slices"
 	"strings"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -40,7 +41,7 @@ func Without(m *edgev1.ChatMessage, place int) bool {
 		return false
 	}
 	if said := len(Of(m)) - len(m.GetToolCalls()); place >= said {
-		m.ToolCalls = append(m.GetToolCalls()[:place-said:place-said], m.GetToolCalls()[place-said+1:]...)
+		m.ToolCalls = slices.Concat(m.GetToolCalls()[:place-said], m.GetToolCalls()[place-said+1:])
 	} else {
 		m.Content, m.Refusal = nil, nil
 	}
