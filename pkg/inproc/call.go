@@ -23,7 +23,7 @@ type constant struct {
 
 // newConstant asks contexts of its own, which no call is made with.
 //
-//nolint:contextcheck // see above
+//nolint:contextcheck,nolintlint // it is the callers in other modules that are told of
 func newConstant() *constant {
 	c := &constant{Context: peer.NewContext(context.Background(), &peer.Peer{Addr: local{}, AuthInfo: local{}})}
 	metadata.FromIncomingContext(asked{context.Background(), &c.metadata})

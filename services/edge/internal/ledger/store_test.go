@@ -16,19 +16,19 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/schema"
 )
 
-func openStore(t testing.TB, dsn string) *SQLStore {
-	t.Helper()
-	db, err := schema.Open(t.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
+func openStore(tb testing.TB, dsn string) *SQLStore {
+	tb.Helper()
+	db, err := schema.Open(tb.Context(), sqldb.DefaultConfig(dsn), slog.New(slog.DiscardHandler))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
+	tb.Cleanup(func() { _ = db.Close() })
 	return NewSQLStore(db)
 }
 
-func sqliteDSN(t testing.TB) string {
-	t.Helper()
-	return "sqlite://" + t.TempDir() + "/edge.db"
+func sqliteDSN(tb testing.TB) string {
+	tb.Helper()
+	return "sqlite://" + tb.TempDir() + "/edge.db"
 }
 
 func TestSQLiteStore(t *testing.T) { testStore(t, sqliteDSN(t)) }
