@@ -243,6 +243,7 @@ func TestARefusedBatch(t *testing.T) {
 		r, m := newRegistry(), model(t, nil)
 		r.refuses, r.away = 2, true
 		p := start(t, "", r, 1<<20)
+		<-time.After(500 * time.Millisecond) // each has a batch of its own
 		for range 4 {
 			p.Record(answer(m, "ana"))
 			<-time.After(time.Second)
