@@ -43,14 +43,21 @@ func decodedUsage(raw []byte) *commonv1.TokenUsage {
 		}
 	}
 	out := &commonv1.TokenUsage{PromptTokens: count(u.PromptTokens), CompletionTokens: count(u.CompletionTokens)}
-	if u.PromptDetails != nil {
-		out.CachedPromptTokens = min(count(u.PromptDetails.CachedTokens), out.GetPromptTokens())
-		out.AudioPromptTokens = min(count(u.PromptDetails.AudioTokens), out.GetPromptTokens())
+	if d := u.PromptDetails; d != nil {
+		out.CachedPromptTokens, out.AudioPromptTokens = count(d.CachedTokens), count(d.AudioTokens)
 	}
 	if d := u.CompletionDetails; d != nil {
-		out.ReasoningTokens = min(count(d.ReasoningTokens), out.GetCompletionTokens())
-		out.AudioCompletionTokens = min(count(d.AudioTokens), out.GetCompletionTokens())
+		out.ReasoningTokens, out.AudioCompletionTokens = count(d.ReasoningTokens), count(d.AudioTokens)
 	}
+	return bounded(out)
+}
+
+// bounded lets no class have more than what it is a part of.
+func bounded(out *commonv1.TokenUsage) *commonv1.TokenUsage {
+	out.CachedPromptTokens = min(out.GetCachedPromptTokens(), out.GetPromptTokens())
+	out.AudioPromptTokens = min(out.GetAudioPromptTokens(), out.GetPromptTokens())
+	out.ReasoningTokens = min(out.GetReasoningTokens(), out.GetCompletionTokens())
+	out.AudioCompletionTokens = min(out.GetAudioCompletionTokens(), out.GetCompletionTokens())
 	return out
 }
 
@@ -84,11 +91,7 @@ func plainUsage(raw []byte) *commonv1.TokenUsage {
 	if !w.OK() || w.End() != len(raw) {
 		return nil
 	}
-	out.CachedPromptTokens = min(out.GetCachedPromptTokens(), out.GetPromptTokens())
-	out.AudioPromptTokens = min(out.GetAudioPromptTokens(), out.GetPromptTokens())
-	out.ReasoningTokens = min(out.GetReasoningTokens(), out.GetCompletionTokens())
-	out.AudioCompletionTokens = min(out.GetAudioCompletionTokens(), out.GetCompletionTokens())
-	return out
+	return bounded(out)
 }
 
 // plainDetails reads the class that is named, and audio's, of one object of details.
