@@ -14,11 +14,11 @@ export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.work)
 MODULES  := pkg proto/gen services/edge services/inference services/registry services/search services/worker services/allinone e2e
 SERVICES := edge inference registry search worker
 BINARIES := poterne $(SERVICES:%=poterne-%) poterne-pdf poterne-sim
-# Inlining makes a binary some 3 % larger, and aligned functions 1 %; these packages run at a start, or wait for a network.
+# Inlining makes a binary some 3 % larger; these packages run at a start, or wait for a network.
 COLD     := github.com/antlr4-go github.com/jackc/pgx github.com/hashicorp/consul github.com/goccy github.com/spf13 github.com/gpustack \
             github.com/jhump github.com/minio github.com/pressly github.com/prometheus github.com/blevesearch/geo \
             cel.dev/cel-go/parser cel.dev/cel-go/checker cel.dev/cel-go/common cel.dev/cel-go/ext go.opentelemetry.io/otel/exporters
-GOBUILD   = CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace$(TAGS) -ldflags '-s -w -funcalign=4 -X main.version=$(VERSION)' $(COLD:%=-gcflags=%/...=-l)
+GOBUILD   = CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace$(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' $(COLD:%=-gcflags=%/...=-l)
 # The paths of the engines, models and servers that components.sh has fetched.
 PARTS    := eval "$$(scripts/components.sh env)"
 
