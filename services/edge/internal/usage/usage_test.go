@@ -258,3 +258,17 @@ func TestWhenTheLedgerIsAway(t *testing.T) {
 		o.adds()
 	}
 }
+
+// What a caller wrote must not be what a store refuses: all entries behind it would wait.
+func TestTextsAreWhatStoresTake(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "chat": "chat", "a\x00b\x00": "ab", "a\xffb": "ab", strings.Repeat("é", 200): strings.Repeat("é", 128), "x" + strings.Repeat("é", 200): "x" + strings.Repeat("é", 127),
+	} {
+		if got := short(text); got != want {
+			t.Errorf("%q is kept as %q", text, got)
+		}
+	}
+	if got := modelName("a\x00b@v3"); got != "ab" {
+		t.Errorf("a model's name is kept as %q", got)
+	}
+}
