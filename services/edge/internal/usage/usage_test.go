@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -270,5 +271,25 @@ func TestTextsAreWhatStoresTake(t *testing.T) {
 	}
 	if got := modelName("a\x00b@v3"); got != "ab" {
 		t.Errorf("a model's name is kept as %q", got)
+	}
+}
+
+// Each class goes to the meters as the ledger has it: the two have fields of one name.
+func TestMetersAreToldEveryClass(t *testing.T) {
+	var e ledger.Entry
+	e.Documents = 99
+	v := reflect.ValueOf(&e.Tokens).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetInt(int64(i + 1))
+	}
+	told := reflect.ValueOf(tokensByClass(&e))
+	for field, value := range told.Fields() {
+		want := reflect.ValueOf(e).FieldByName(field.Name)
+		if !want.IsValid() || value.Int() != want.Int() {
+			t.Errorf("%s is told as %v, and is %v", field.Name, value, want)
+		}
+	}
+	if told.NumField() != v.NumField()+1 { // and the documents
+		t.Errorf("%d of %d classes are told", told.NumField(), v.NumField()+1)
 	}
 }
