@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -88,6 +89,26 @@ func testInserterValues(t *testing.T, db *sqldb.DB, bytesType string, odd []stri
 			t.Fatalf("%d rows: %d, %v", n, got, err)
 		}
 	}
+	// Several at once have values of their own.
+	const many, each = 4, 100
+	from := len(all)
+	for range many * each {
+		all = append(all, row())
+	}
+	var wg sync.WaitGroup
+	for i := range many {
+		wg.Go(func() {
+			own := all[from+i*each : from+(i+1)*each]
+			err := db.InTx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+				_, err := inserter.Insert(ctx, tx, each, func(dst []any, i int) []any { return own[i].append(dst) })
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 	rows, err := db.QueryContext(t.Context(), `SELECT id, number, text, bytes, none, part, yes FROM kept ORDER BY id`)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/edge/internal/arrival"
 	"github.com/poterne/poterne/services/edge/internal/budget"
+	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/price"
 )
