@@ -1,6 +1,7 @@
 package ids_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -33,5 +34,33 @@ func TestSequence(t *testing.T) {
 	s := ids.Sequence("req")
 	if a, b := s.New(), s.New(); a != "req-1" || b != "req-2" {
 		t.Fatalf("got %q and %q", a, b)
+	}
+}
+
+// Requests that come at the same moment have identifiers of their own: the random bytes
+// that were asked for at once are used once.
+func TestUUIDv7IsForManyAtOnce(t *testing.T) {
+	const each, many = 500, 8
+	s := ids.UUIDv7()
+	given := make([][]string, many)
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			for range each {
+				given[i] = append(given[i], s.New())
+			}
+		})
+	}
+	all.Wait()
+	seen := map[string]bool{}
+	for _, list := range given {
+		for i, id := range list {
+			if seen[id] {
+				t.Fatalf("%q was given twice", id)
+			}
+			if seen[id] = true; i > 0 && id <= list[i-1] {
+				t.Fatalf("%q does not sort after %q", id, list[i-1])
+			}
+		}
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"io"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -100,6 +102,32 @@ func TestKept(t *testing.T) {
 	all.Wait()
 	if made != 4 {
 		t.Errorf("made %d times", made)
+	}
+	// Those that come at the same moment get the same one.
+	for round := range 100 {
+		var k telemetry.Kept[int, *int]
+		var made, other atomic.Int64
+		begin := make(chan struct{})
+		var first atomic.Pointer[int]
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				<-begin
+				got := k.Get(round, func(int) *int {
+					made.Add(1)
+					runtime.Gosched()
+					return new(int)
+				})
+				if !first.CompareAndSwap(nil, got) && first.Load() != got {
+					other.Add(1)
+				}
+			})
+		}
+		close(begin)
+		all.Wait()
+		if made.Load() != 1 || other.Load() != 0 {
+			t.Fatalf("made %d times, and %d got another", made.Load(), other.Load())
+		}
 	}
 	if n := testing.AllocsPerRun(100, func() { k.Get("a", nil) }); n != 0 {
 		t.Errorf("finding allocates %v times", n)

@@ -3,9 +3,11 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +119,32 @@ func TestAJournalOutlivesItsProcess(t *testing.T) {
 	left, err = j.Left(func([]Entry) error { t.Error("entries twice"); return nil })
 	if err != nil || len(left.InHand) != 0 {
 		t.Errorf("%+v, %v", left, err)
+	}
+}
+
+// Each class that was counted is there after the end of its process, none in another's
+// place: a class that is added and not kept would not be billed.
+func TestAnEntryInHandKeepsEveryClass(t *testing.T) {
+	var all Tokens
+	v := reflect.ValueOf(&all).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetInt(int64(math.MaxInt32 - i)) // what engines count at most
+	}
+	for _, want := range []Tokens{all, {}} {
+		dir := t.TempDir()
+		j := openJournal(t, dir)
+		e := Entry{ID: "h", Time: entry(1).Time}
+		s, err := j.Take(&e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Count(all, true)
+		s.Count(want, false)
+		killed(t, j)
+		left, err := openJournal(t, dir).Left(func([]Entry) error { return nil })
+		if err != nil || len(left.InHand) != 1 || left.InHand[0].Tokens != want || left.InHand[0].Estimated {
+			t.Errorf("%+v: left %+v, %v", want, left.InHand, err)
+		}
 	}
 }
 

@@ -69,6 +69,11 @@ func TestSplicedAnswersSayWhatReadOnesSay(t *testing.T) {
 		`{"\u0069d":"y","choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],` + someUsage + `}`:                                      false,
 		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],"choices":[],` + someUsage + `}`:                                       false,
 		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],` + someUsage:                                                          false,
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a","content":"b"}}],` + someUsage + `}`:                                      false,
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],` + someUsage + `,"x":1,"x":2}`:                                        false,
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],` + someUsage + `,` + someUsage + `}`:                                  false,
+		"{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"\xff\"}}]," + someUsage + "}":                                   false,
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"\ud800"}}],` + someUsage + `}`:                                               false,
 		``: false, `[]`: false, `null`: false,
 	} {
 		answer, text, ok := spliceWhole([]byte(raw))

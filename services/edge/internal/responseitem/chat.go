@@ -46,12 +46,13 @@ type Chat struct {
 	thought  string // of the assistant's next message
 }
 
-// Say adds a message.
+// Say adds a message. A thought is of the assistant's message right behind it, and goes
+// when somebody else speaks: nothing came of it.
 func (c *Chat) Say(m *edgev1.ChatMessage) {
-	if m.GetRole() == roleAssistant && c.thought != "" {
-		thought := c.thought
-		m.ReasoningContent, c.thought = &thought, ""
+	if thought := c.thought; m.GetRole() == roleAssistant && thought != "" {
+		m.ReasoningContent = &thought
 	}
+	c.thought = ""
 	c.Messages = append(c.Messages, m)
 }
 

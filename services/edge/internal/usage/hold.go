@@ -130,7 +130,11 @@ func units(e *ledger.Entry) price.Units {
 // maxText bounds each text of an entry.
 const maxText = 256
 
-func short(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxText)], "") }
+// short makes text from outside one that every store takes; PostgreSQL takes no NUL, and
+// an entry that it refuses would have all behind it wait.
+func short(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxText)], ""), "\x00", "")
+}
 
 // modelName is the name in a reference such as name@v3.
 func modelName(reference string) string {

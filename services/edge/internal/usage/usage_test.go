@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/edge/internal/arrival"
 	"github.com/poterne/poterne/services/edge/internal/budget"
+	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/price"
 )
@@ -256,5 +258,39 @@ func TestWhenTheLedgerIsAway(t *testing.T) {
 			t.Errorf("%s: %d is settled, %d reserved", policy, settled, held)
 		}
 		o.adds()
+	}
+}
+
+// What a caller wrote must not be what a store refuses: all entries behind it would wait.
+func TestTextsAreWhatStoresTake(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "chat": "chat", "a\x00b\x00": "ab", "a\xffb": "ab", strings.Repeat("é", 200): strings.Repeat("é", 128), "x" + strings.Repeat("é", 200): "x" + strings.Repeat("é", 127),
+	} {
+		if got := short(text); got != want {
+			t.Errorf("%q is kept as %q", text, got)
+		}
+	}
+	if got := modelName("a\x00b@v3"); got != "ab" {
+		t.Errorf("a model's name is kept as %q", got)
+	}
+}
+
+// Each class goes to the meters as the ledger has it: the two have fields of one name.
+func TestMetersAreToldEveryClass(t *testing.T) {
+	var e ledger.Entry
+	e.Documents = 99
+	v := reflect.ValueOf(&e.Tokens).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetInt(int64(i + 1))
+	}
+	told := reflect.ValueOf(tokensByClass(&e))
+	for field, value := range told.Fields() {
+		want := reflect.ValueOf(e).FieldByName(field.Name)
+		if !want.IsValid() || value.Int() != want.Int() {
+			t.Errorf("%s is told as %v, and is %v", field.Name, value, want)
+		}
+	}
+	if told.NumField() != v.NumField()+1 { // and the documents
+		t.Errorf("%d of %d classes are told", told.NumField(), v.NumField()+1)
 	}
 }

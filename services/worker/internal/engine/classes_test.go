@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -51,5 +52,35 @@ func TestClassesAreAddedUp(t *testing.T) {
 	}
 	if got := usageOf(appendUsage(nil, want)); !proto.Equal(got, want) {
 		t.Errorf("written and read: %v", got)
+	}
+}
+
+// Sums of what engines tell stop at the greatest count; none turns negative.
+func TestSumsStopAtTheGreatestCount(t *testing.T) {
+	const most = math.MaxInt32
+	all := &commonv1.TokenUsage{
+		PromptTokens: most, CachedPromptTokens: most, AudioPromptTokens: most, CompletionTokens: most, ReasoningTokens: most, AudioCompletionTokens: most,
+	}
+	if got := total([]part{{first: true}, {first: true}}, []*commonv1.TokenUsage{all, all}); !proto.Equal(got, all) {
+		t.Errorf("of two answers: %v", got)
+	}
+	j := &join{from: Continuation{Usage: all}}
+	if got := j.total(all); !proto.Equal(got, all) {
+		t.Errorf("of two engines: %v", got)
+	}
+	if got := usageOf(appendUsage(nil, all)); !proto.Equal(got, all) {
+		t.Errorf("written and read: %v", got)
+	}
+	if text := string(appendUsage(nil, all)); !strings.Contains(text, `"total_tokens":2147483647,`) {
+		t.Errorf("written: %s", text)
+	}
+	var m meter
+	m.choice(0, most)
+	m.choice(1, most)
+	if got := m.usage.GetCompletionTokens(); got != most {
+		t.Errorf("of two choices: %d", got)
+	}
+	if !m.timings([]byte(`{"cache_n":2147483647,"prompt_n":2147483647,"predicted_n":1}`), false, delta{}) || m.usage.GetPromptTokens() != most {
+		t.Errorf("of timings: %v", &m.usage)
 	}
 }

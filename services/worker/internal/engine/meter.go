@@ -48,6 +48,7 @@ func (m *meter) read(c *chunk, bare bool, d delta, parts int) bool {
 	switch {
 	case told:
 		m.told = true
+		bound(&m.usage)
 		m.usage.Estimated = false
 	case !m.told && parts > 0:
 		m.usage.Estimated = true
@@ -89,18 +90,18 @@ func (m *meter) timings(text []byte, bare bool, d delta) bool {
 // usageOf reads OpenAI's usage: of this choice in a chunk that has one, of the
 // whole answer in one that has none.
 func (m *meter) usageOf(text []byte, bare bool, d delta) bool {
-	u, ok := readUsage(text)
-	if !ok {
+	u, told := readUsage(text)
+	if !told {
 		return false
 	}
 	m.usage.PromptTokens = u.prompt
 	if u.cached > 0 {
-		m.usage.CachedPromptTokens = min(u.cached, u.prompt)
+		m.usage.CachedPromptTokens = u.cached
 	}
 	// Of thoughts and sound an engine tells with the whole answer's.
-	m.usage.AudioPromptTokens = max(m.usage.GetAudioPromptTokens(), min(u.audioPrompt, u.prompt))
-	m.usage.ReasoningTokens = max(m.usage.GetReasoningTokens(), min(u.reasoning, u.completion))
-	m.usage.AudioCompletionTokens = max(m.usage.GetAudioCompletionTokens(), min(u.audioCompletion, u.completion))
+	m.usage.AudioPromptTokens = max(m.usage.GetAudioPromptTokens(), u.audioPrompt)
+	m.usage.ReasoningTokens = max(m.usage.GetReasoningTokens(), u.reasoning)
+	m.usage.AudioCompletionTokens = max(m.usage.GetAudioCompletionTokens(), u.audioCompletion)
 	switch {
 	case !bare:
 		m.choice(d.index, u.completion)
@@ -128,46 +129,6 @@ func (m *meter) choice(index int, tokens int32) {
 		total = add(total, n)
 	}
 	m.usage.CompletionTokens = total
-}
-
-type counts struct{ prompt, completion, cached, audioPrompt, reasoning, audioCompletion int32 }
-
-// readUsage reports whether there was a count at all.
-func readUsage(text []byte) (u counts, ok bool) {
-	told := false
-	w := jsonwalk.NewWalk(text)
-	for {
-		name, at, more := w.Next()
-		if !more {
-			return u, told && w.OK()
-		}
-		switch value := at.Of(text); string(name) {
-		case "prompt_tokens":
-			u.prompt, told = readCount(value), true
-		case "completion_tokens":
-			u.completion, told = readCount(value), true
-		case "prompt_tokens_details":
-			u.cached, u.audioPrompt = readDetails(value, "cached_tokens")
-		case "completion_tokens_details":
-			u.reasoning, u.audioCompletion = readDetails(value, "reasoning_tokens")
-		}
-	}
-}
-
-// readDetails returns the count of that name, and that of sound.
-func readDetails(value []byte, of string) (n, audio int32) {
-	details := jsonwalk.NewWalk(value)
-	for {
-		name, at, more := details.Next()
-		switch {
-		case !more:
-			return n, audio
-		case string(name) == of:
-			n = readCount(at.Of(value))
-		case string(name) == "audio_tokens":
-			audio = readCount(at.Of(value))
-		}
-	}
 }
 
 // readCount reads a number of tokens; what is missing or odd counts as 0.

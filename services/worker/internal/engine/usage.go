@@ -4,94 +4,131 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 
 	"github.com/poterne/poterne/pkg/jsonwalk"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
-type usageJSON struct {
-	PromptTokens     float64 `json:"prompt_tokens"`
-	CompletionTokens float64 `json:"completion_tokens"`
-	PromptDetails    *struct {
-		CachedTokens float64 `json:"cached_tokens"`
-		AudioTokens  float64 `json:"audio_tokens"`
-	} `json:"prompt_tokens_details"`
-	CompletionDetails *struct {
-		ReasoningTokens float64 `json:"reasoning_tokens"`
-		AudioTokens     float64 `json:"audio_tokens"`
-	} `json:"completion_tokens_details"`
+// counts is what one usage object tells, in tokens; what it does not tell is 0.
+type counts struct{ prompt, cached, audioPrompt, completion, reasoning, audioCompletion int32 }
+
+// usageOf reads OpenAI's usage object of a whole answer; what is missing or odd counts as 0.
+func usageOf(raw []byte) *commonv1.TokenUsage {
+	out := noUsage()
+	if u, told := readUsage(raw); told {
+		out.PromptTokens, out.CachedPromptTokens, out.AudioPromptTokens = u.prompt, u.cached, u.audioPrompt
+		out.CompletionTokens, out.ReasoningTokens, out.AudioCompletionTokens = u.completion, u.reasoning, u.audioCompletion
+		bound(out)
+	}
+	return out
 }
 
-// usageOf reads OpenAI's usage object; what is missing or odd counts as 0.
-func usageOf(raw []byte) *commonv1.TokenUsage {
-	if out := plainUsage(raw); out != nil {
-		return out
+// readUsage reads OpenAI's usage object, of a whole answer and of a chunk alike. It reports
+// whether the object counts the tokens of the prompt or of the completion; classes of
+// neither are none. What it returns is not bounded yet.
+func readUsage(raw []byte) (u counts, told bool) {
+	if u, told, ok := plainUsage(raw); ok {
+		return u, told
 	}
 	return decodedUsage(raw)
 }
 
-// decodedUsage is what plainUsage must agree with.
-func decodedUsage(raw []byte) *commonv1.TokenUsage {
-	var u usageJSON
-	if len(raw) == 0 {
-		return noUsage()
+// bound lets no class have more than what it is a part of.
+func bound(u *commonv1.TokenUsage) {
+	u.CachedPromptTokens = min(u.GetCachedPromptTokens(), u.GetPromptTokens())
+	u.AudioPromptTokens = min(u.GetAudioPromptTokens(), u.GetPromptTokens())
+	u.ReasoningTokens = min(u.GetReasoningTokens(), u.GetCompletionTokens())
+	u.AudioCompletionTokens = min(u.GetAudioCompletionTokens(), u.GetCompletionTokens())
+}
+
+type usageJSON struct {
+	Prompt        tokenCount `json:"prompt_tokens"`
+	Completion    tokenCount `json:"completion_tokens"`
+	PromptDetails struct {
+		Cached tokenCount `json:"cached_tokens"`
+		Audio  tokenCount `json:"audio_tokens"`
+	} `json:"prompt_tokens_details"`
+	CompletionDetails struct {
+		Reasoning tokenCount `json:"reasoning_tokens"`
+		Audio     tokenCount `json:"audio_tokens"`
+	} `json:"completion_tokens_details"`
+}
+
+// tokenCount is a count of tokens that may be something else, which leaves it as it was.
+type tokenCount struct {
+	tokens int32
+	told   bool
+}
+
+// UnmarshalJSON takes a number and passes over every other value.
+func (n *tokenCount) UnmarshalJSON(raw []byte) error {
+	if v, err := strconv.ParseFloat(string(raw), 64); err == nil {
+		n.tokens, n.told = count(v), true
 	}
+	return nil
+}
+
+// decodedUsage is readUsage by encoding/json, which plainUsage must agree with: names are
+// folded, of members that come twice the later counts.
+func decodedUsage(raw []byte) (u counts, told bool) {
+	var doc usageJSON
 	// A member of another type leaves the others as they are.
-	if err := json.Unmarshal(raw, &u); err != nil {
+	if err := json.Unmarshal(raw, &doc); err != nil {
 		if _, odd := errors.AsType[*json.UnmarshalTypeError](err); !odd {
-			return noUsage()
+			return counts{}, false
 		}
 	}
-	out := &commonv1.TokenUsage{PromptTokens: count(u.PromptTokens), CompletionTokens: count(u.CompletionTokens)}
-	if d := u.PromptDetails; d != nil {
-		out.CachedPromptTokens, out.AudioPromptTokens = count(d.CachedTokens), count(d.AudioTokens)
-	}
-	if d := u.CompletionDetails; d != nil {
-		out.ReasoningTokens, out.AudioCompletionTokens = count(d.ReasoningTokens), count(d.AudioTokens)
-	}
-	return bounded(out)
+	return counts{
+		prompt: doc.Prompt.tokens, cached: doc.PromptDetails.Cached.tokens, audioPrompt: doc.PromptDetails.Audio.tokens,
+		completion: doc.Completion.tokens, reasoning: doc.CompletionDetails.Reasoning.tokens, audioCompletion: doc.CompletionDetails.Audio.tokens,
+	}, doc.Prompt.told || doc.Completion.told
 }
 
-// bounded lets no class have more than what it is a part of.
-func bounded(out *commonv1.TokenUsage) *commonv1.TokenUsage {
-	out.CachedPromptTokens = min(out.GetCachedPromptTokens(), out.GetPromptTokens())
-	out.AudioPromptTokens = min(out.GetAudioPromptTokens(), out.GetPromptTokens())
-	out.ReasoningTokens = min(out.GetReasoningTokens(), out.GetCompletionTokens())
-	out.AudioCompletionTokens = min(out.GetAudioCompletionTokens(), out.GetCompletionTokens())
-	return out
-}
-
-// plainUsage reads one as engines write it, without reflection; nil says nothing.
-func plainUsage(raw []byte) *commonv1.TokenUsage {
-	out := noUsage()
-	var promptSeen, completionSeen bool
+// plainUsage reads one as engines write it, without reflection: ordinary names, none that
+// counts twice, and small whole numbers. When it is not ok, it says nothing.
+func plainUsage(raw []byte) (u counts, told, ok bool) {
+	var once seen
 	w := jsonwalk.NewWalk(raw)
 	for {
 		name, at, more := w.Next()
 		if !more {
-			break
+			return u, told, w.OK() && w.End() == len(raw)
 		}
 		ok := ordinaryName(name)
 		switch value := at.Of(raw); string(name) {
 		case "prompt_tokens":
-			out.PromptTokens, ok = digits(value)
+			ok, told = once.count(0, value, &u.prompt), true
 		case "completion_tokens":
-			out.CompletionTokens, ok = digits(value)
+			ok, told = once.count(1, value, &u.completion), true
 		case "prompt_tokens_details":
-			ok = !promptSeen && plainDetails(value, "cached_tokens", &out.CachedPromptTokens, &out.AudioPromptTokens)
-			promptSeen = true
+			ok = once.first(2) && plainDetails(value, "cached_tokens", &u.cached, &u.audioPrompt)
 		case "completion_tokens_details":
-			ok = !completionSeen && plainDetails(value, "reasoning_tokens", &out.ReasoningTokens, &out.AudioCompletionTokens)
-			completionSeen = true
+			ok = once.first(3) && plainDetails(value, "reasoning_tokens", &u.reasoning, &u.audioCompletion)
 		}
 		if !ok {
-			return nil
+			return counts{}, false, false
 		}
 	}
-	if !w.OK() || w.End() != len(raw) {
-		return nil
+}
+
+// seen has a bit for each of the members that are looked for.
+type seen uint8
+
+// count reads the value of member i into n, unless the member came before.
+func (s *seen) count(i int, value []byte, n *int32) (ok bool) {
+	if !s.first(i) {
+		return false
 	}
-	return bounded(out)
+	*n, ok = digits(value)
+	return ok
+}
+
+// first reports whether member i was not seen before, and notes it.
+func (s *seen) first(i int) bool {
+	again := *s&(1<<i) != 0
+	*s |= 1 << i
+	return !again
 }
 
 // plainDetails reads the class that is named, and audio's, of one object of details.
@@ -99,6 +136,7 @@ func plainDetails(raw []byte, class string, into, audio *int32) (ok bool) {
 	if string(raw) == "null" {
 		return true
 	}
+	var once seen
 	w := jsonwalk.NewWalk(raw)
 	for {
 		name, at, more := w.Next()
@@ -108,9 +146,9 @@ func plainDetails(raw []byte, class string, into, audio *int32) (ok bool) {
 		ok := ordinaryName(name)
 		switch string(name) {
 		case class:
-			*into, ok = digits(at.Of(raw))
+			ok = once.count(0, at.Of(raw), into)
 		case "audio_tokens":
-			*audio, ok = digits(at.Of(raw))
+			ok = once.count(1, at.Of(raw), audio)
 		}
 		if !ok {
 			return false
