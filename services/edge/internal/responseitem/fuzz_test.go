@@ -13,7 +13,7 @@ import (
 func FuzzItems(f *testing.F) {
 	for _, items := range [][]*edgev1.ResponseItem{
 		{message("user", "a"), thought("b"), message("assistant", "c"), called("1", "f", "{}"), {Type: Output, CallId: "1", Output: says("d")}},
-		{{Type: Message, Role: "user", Content: partsSaid(part("input_text", "a"), &edgev1.ResponsePart{Type: "refusal", Refusal: proto.String("")})}},
+		{{Type: Message, Role: "user", Content: partsSaid(part("input_text", "a"), &edgev1.ResponsePart{Type: "refusal", Refusal: new("")})}},
 		{called("", "", ""), {Type: Message}, {Type: "other"}},
 	} {
 		raw, err := proto.Marshal(&edgev1.ResponseItemList{Items: items})

@@ -74,10 +74,10 @@ func TestItemsBecomeMessages(t *testing.T) {
 		},
 		"images stay parts": {
 			[]*edgev1.ResponseItem{{Type: Message, Role: "user", Content: partsSaid(
-				part("input_text", "what?"), &edgev1.ResponsePart{Type: "input_image", ImageUrl: proto.String(`data:"x"`), Detail: proto.String("low")})}},
+				part("input_text", "what?"), &edgev1.ResponsePart{Type: "input_image", ImageUrl: new(`data:"x"`), Detail: new("low")})}},
 			[]*edgev1.ChatMessage{{Role: "user", Content: &edgev1.MessageContent{Content: &edgev1.MessageContent_Parts{Parts: &edgev1.ContentPartList{
 				Parts: []*edgev1.ContentPart{
-					{Type: "text", Text: proto.String("what?")},
+					{Type: "text", Text: new("what?")},
 					{Type: "image_url", Extra: map[string]string{"image_url": `{"url":"data:\"x\"","detail":"low"}`}},
 				},
 			}}}}},
@@ -150,7 +150,7 @@ func TestItemsThatCannotBeRead(t *testing.T) {
 
 func TestMessagesBecomeItems(t *testing.T) {
 	refused := "no"
-	annotated := &edgev1.ResponsePart{Type: PartText, Text: proto.String("b"), Annotations: &edgev1.ResponseAnnotations{}}
+	annotated := &edgev1.ResponsePart{Type: PartText, Text: new("b"), Annotations: &edgev1.ResponseAnnotations{}}
 	for name, tt := range map[string]struct {
 		message *edgev1.ChatMessage
 		want    []*edgev1.ResponseItem
@@ -161,17 +161,17 @@ func TestMessagesBecomeItems(t *testing.T) {
 			&edgev1.ChatMessage{Role: "assistant", Content: Text("b"), Refusal: &refused, ToolCalls: []*edgev1.ToolCall{toolCall("1", "f", "{}"), {Id: "2"}}},
 			[]*edgev1.ResponseItem{
 				{Type: Message, Status: Completed, Role: "assistant", Content: partsSaid(annotated, &edgev1.ResponsePart{Type: "refusal", Refusal: &refused})},
-				{Type: Call, Status: Completed, CallId: "1", Name: "f", Arguments: proto.String("{}")},
-				{Type: Call, Status: Completed, CallId: "2", Arguments: proto.String("")},
+				{Type: Call, Status: Completed, CallId: "1", Name: "f", Arguments: new("{}")},
+				{Type: Call, Status: Completed, CallId: "2", Arguments: new("")},
 			},
 		},
 		"calls alone": {
 			&edgev1.ChatMessage{Role: "assistant", ToolCalls: []*edgev1.ToolCall{toolCall("1", "f", "{}")}},
-			[]*edgev1.ResponseItem{{Type: Call, Status: Completed, CallId: "1", Name: "f", Arguments: proto.String("{}")}},
+			[]*edgev1.ResponseItem{{Type: Call, Status: Completed, CallId: "1", Name: "f", Arguments: new("{}")}},
 		},
 		"a tool's": {
 			&edgev1.ChatMessage{Role: "tool", ToolCallId: "1", Content: &edgev1.MessageContent{Content: &edgev1.MessageContent_Parts{Parts: &edgev1.ContentPartList{
-				Parts: []*edgev1.ContentPart{{Type: "text", Text: proto.String("x")}, {Type: "text", Text: proto.String("y")}},
+				Parts: []*edgev1.ContentPart{{Type: "text", Text: new("x")}, {Type: "text", Text: new("y")}},
 			}}}},
 			[]*edgev1.ResponseItem{{Type: Output, Status: Completed, CallId: "1", Output: says("x\ny")}},
 		},
@@ -196,7 +196,7 @@ func TestMessagesBecomeItems(t *testing.T) {
 // Taking an item out of a message leaves the message that has the other items.
 func TestWithoutLeavesTheOthers(t *testing.T) {
 	whole := &edgev1.ChatMessage{
-		Role: "assistant", Content: Text("a"), Refusal: proto.String("b"),
+		Role: "assistant", Content: Text("a"), Refusal: new("b"),
 		ToolCalls: []*edgev1.ToolCall{toolCall("1", "f", ""), toolCall("2", "f", ""), toolCall("3", "f", "")},
 	}
 	for _, m := range []*edgev1.ChatMessage{whole, {Role: "assistant", ToolCalls: whole.GetToolCalls()}, chatSays("user", "x"), {Role: "tool", ToolCallId: "1"}} {
