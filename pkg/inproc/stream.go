@@ -67,6 +67,8 @@ func (c conn) stream(ctx context.Context, name string, m streaming, opts []grpc.
 type streaming struct {
 	server  any
 	handler grpc.StreamHandler
+	// pass makes the request of a call whose answers are taken the server's, which is empty.
+	pass func(dst, src any) error
 }
 
 // end is the server's last word.

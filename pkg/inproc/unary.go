@@ -42,7 +42,7 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
 	}
 	for _, m := range desc.Streams {
 		if m.ServerStreams && !m.ClientStreams {
-			r.streams["/"+desc.ServiceName+"/"+m.StreamName] = streaming{server: server, handler: m.Handler}
+			r.streams["/"+desc.ServiceName+"/"+m.StreamName] = streaming{server: server, handler: m.Handler, pass: copyTo}
 		}
 	}
 }
