@@ -35,6 +35,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/possession"
+	"github.com/poterne/poterne/services/edge/internal/sse"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
@@ -91,6 +92,7 @@ type handler struct {
 	noStore   []string                // a header's value, which answers replace and never change
 	metrics   *metrics.HTTP
 	access    *accessLog
+	events    sse.Buffers // of streams
 }
 
 // New returns the handler of everything on the HTTP port.
