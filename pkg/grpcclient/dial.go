@@ -218,7 +218,7 @@ func (h handing) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 		if err != nil {
 			return err
 		}
-		defer func() { l.tell(err) }() // take may panic
+		defer func() { l.tell(err) }()                                                 // take may panic
 		err = h.to.HandStream(l.ctx, l.md, l.deadline, method, request, take, opts...) //nolint:contextcheck // the call's own, made of the caller's
 		return err
 	}), nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -66,6 +67,13 @@ func Sharing(names ...string) Option {
 			}
 		}
 	}
+}
+
+// SameRequest has calls be part of their callers' requests, whose id and trace are theirs
+// even if no metadata says so: for a connection that is used without grpcclient.
+func SameRequest() Option {
+	//nolint:contextcheck,nolintlint // it asks a context of its own
+	return func(c *conn) { trace.SpanFromContext(asked{context.Background(), &c.constant.span}) }
 }
 
 // toldWhy is outside of the chain.

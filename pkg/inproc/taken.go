@@ -107,7 +107,7 @@ func (c conn) HandStream(ctx context.Context, md metadata.MD, deadline time.Time
 	}
 	s := &takenServer{pass: m.pass, request: request, take: take}
 	s.method = method
-	s.call = call{Context: ctx, constant: c.constant, md: md, stream: &s.transport}
+	s.call = c.call(ctx, md, &s.transport)
 	s.ctx, s.cancel = s.begin(deadline)
 	defer s.cancel()
 	err := c.chain(m.server, s, &grpc.StreamServerInfo{FullMethod: method, IsServerStream: true}, m.handler)

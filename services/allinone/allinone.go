@@ -138,7 +138,7 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		worker.WithRegistryConn(p.registryConn)); err != nil {
 		return err
 	}
-	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC,
+	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC, inproc.SameRequest(),
 		inproc.Sharing(workerv1.WorkerService_Invoke_FullMethodName, workerv1.WorkerService_InvokeStream_FullMethodName))
 	p.discovery.Set(inference.WorkerName, []discovery.Instance{{ID: "local", Service: inference.WorkerName, Addr: "in-process"}})
 

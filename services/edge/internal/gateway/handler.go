@@ -147,7 +147,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		h.hints = append(h.hints, hint{key: strings.ToLower(name), header: http.CanonicalHeaderKey(name)})
 	}
 	var err error
-	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
+	if h.metrics, err = metrics.NewHTTP(d.Telemetry); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	if err := h.openGateway(ctx); err != nil {
