@@ -174,7 +174,8 @@ func (s *stream) inspect(data []byte) ([]byte, error) {
 	if bare && c.has(c.usage) && !s.asked.usage {
 		return nil, nil //nolint:nilnil // nothing is to be passed on
 	}
-	return c.without(&s.room, s.unasked(&c, bare)...), nil
+	var drop [2]jsonwalk.Span
+	return c.without(&s.room, s.unasked(drop[:0], &c, bare)...), nil
 }
 
 // telling reports whether a chunk holds what the worker looks for.
@@ -188,10 +189,9 @@ func (s *stream) wantsUsage(bare bool) bool {
 	return s.asked.usage && (bare || s.running != tellsUsage || s.asked.running)
 }
 
-// unasked is the members that the worker asked for and the caller did not.
-func (s *stream) unasked(c *chunk, bare bool) []jsonwalk.Span {
-	var drop [2]jsonwalk.Span
-	out := drop[:0]
+// unasked adds to out the members that the worker asked for and the caller did not, two at
+// most.
+func (s *stream) unasked(out []jsonwalk.Span, c *chunk, bare bool) []jsonwalk.Span {
 	if c.usage.Found() && !bare && !s.wantsUsage(bare) {
 		out = append(out, c.usage)
 	}
