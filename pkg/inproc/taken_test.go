@@ -224,4 +224,3 @@ func TestCallsOfTheSameRequest(t *testing.T) {
 		t.Error("values pass on any connection")
 	}
 }
-
