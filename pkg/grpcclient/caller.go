@@ -37,7 +37,7 @@ func newCaller(target string, cfg Config, tel *telemetry.Telemetry, more []Outgo
 	}
 }
 
-// leaving is a unary call on its way out: when it has to be over, and what goes with it.
+// leaving is a call on its way out: when it has to be over, and what goes with it.
 type leaving struct {
 	ctx      context.Context //nolint:containedctx // the call's
 	md       metadata.MD
@@ -46,10 +46,10 @@ type leaving struct {
 	span     trace.Span
 }
 
-// leave passes a unary call through the steps. Unless there is an error, it is to be told
-// what came of it.
-func (c *caller) leave(ctx context.Context, method string) (l leaving, err error) {
-	if l.deadline, err = c.deadline(ctx, c.cfg.Timeout); err != nil {
+// leave passes a call through the steps, which has the timeout if its caller has no
+// deadline. Unless there is an error, it is to be told what came of it.
+func (c *caller) leave(ctx context.Context, method string, timeout time.Duration) (l leaving, err error) {
+	if l.deadline, err = c.deadline(ctx, timeout); err != nil {
 		return l, err
 	}
 	if l.done, err = c.breaker.allow(); err != nil {
@@ -67,7 +67,7 @@ func (l *leaving) tell(err error) {
 }
 
 func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	l, err := c.leave(ctx, method)
+	l, err := c.leave(ctx, method, c.cfg.Timeout)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/pkg/tlsfiles"
 )
@@ -176,7 +177,7 @@ func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *tele
 		conn = grpchan.InterceptClientConn(conn, nil, v)
 	}
 	conn = grpchan.InterceptClientConn(conn, c.unary, c.stream)
-	if hands && len(o.unary) == 0 {
+	if hands && len(o.unary) == 0 && len(o.stream) == 0 {
 		return handing{ClientConnInterface: conn, caller: c, to: h}
 	}
 	return conn
@@ -186,21 +187,39 @@ func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *tele
 // context has, and need not copy it, and a deadline in place of a context that has it.
 type hander interface {
 	Hand(ctx context.Context, md metadata.MD, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error
+	// HandStream is it for streams whose answers are taken (inproc.Taking).
+	HandStream(ctx context.Context, md metadata.MD, deadline time.Time, method string, request any, take func(answer any) error, opts ...grpc.CallOption) error
 }
 
 // handing is a connection on which no step is between the caller's and the server.
 type handing struct {
-	grpc.ClientConnInterface // for streams
+	grpc.ClientConnInterface // for other streams
 	caller                   *caller
 	to                       hander
 }
 
 func (h handing) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	l, err := h.caller.leave(ctx, method)
+	l, err := h.caller.leave(ctx, method, h.caller.cfg.Timeout)
 	if err != nil {
 		return err
 	}
 	err = h.to.Hand(l.ctx, l.md, l.deadline, method, args, reply, opts...) //nolint:contextcheck // the call's own, made of the caller's
 	l.tell(err)
 	return err
+}
+
+func (h handing) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	take := inproc.TakerOf(opts)
+	if take == nil || desc.ClientStreams {
+		return h.ClientConnInterface.NewStream(ctx, desc, method, opts...)
+	}
+	return inproc.Taken(ctx, func(request any) error {
+		l, err := h.caller.leave(ctx, method, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { l.tell(err) }()                                                 // take may panic
+		err = h.to.HandStream(l.ctx, l.md, l.deadline, method, request, take, opts...) //nolint:contextcheck // the call's own, made of the caller's
+		return err
+	}), nil
 }

@@ -24,6 +24,9 @@ func RequestID(source ids.Source) Interceptor {
 			id = v[0]
 		}
 		if id == "" {
+			id = requestid.Proposed(ctx)
+		}
+		if id == "" {
 			id = source.New()
 		}
 		return requestid.Fill(ctx, id), id

@@ -19,6 +19,9 @@ type constant struct {
 
 	// What gRPC asks a context for to find a call's metadata and its stream.
 	metadata, stream any
+	// What OpenTelemetry asks one for to find the span, of a connection whose calls are in
+	// their callers' traces; nil of others.
+	span any
 }
 
 // newConstant asks contexts of its own, which no call is made with.
@@ -29,6 +32,15 @@ func newConstant() *constant {
 	metadata.FromIncomingContext(asked{context.Background(), &c.metadata})
 	grpc.ServerTransportStreamFromContext(asked{context.Background(), &c.stream})
 	return c
+}
+
+// call is the context of a call with what came with it.
+func (c conn) call(ctx context.Context, md metadata.MD, stream grpc.ServerTransportStream) call {
+	out := call{Context: ctx, constant: c.constant, md: md, stream: stream}
+	if c.constant.span != nil {
+		out.id.Propose(requestid.FromContext(ctx))
+	}
+	return out
 }
 
 // asked learns the key of what is looked for in it: those of other packages are private.
@@ -62,6 +74,8 @@ func (c *call) Value(key any) any {
 		return c.md
 	case c.constant.stream:
 		return c.stream
+	case c.constant.span:
+		return c.Context.Value(key)
 	}
 	switch key.(type) {
 	case clientKey:

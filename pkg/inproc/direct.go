@@ -98,7 +98,8 @@ func (c conn) push(ctx context.Context, method string, req proto.Message, to Tak
 		return nil, apierr.New(apierr.Unimplemented, "there is no method %q that answers with a stream", method).GRPCStatus().Err()
 	}
 	d := &Direct{transport: transport{method: method}, to: to}
-	server, cancel := (&call{Context: ctx, constant: c.constant, md: outgoing(ctx), stream: &d.transport}).begin(time.Time{})
+	of := c.call(ctx, outgoing(ctx), &d.transport)
+	server, cancel := of.begin(time.Time{})
 	defer cancel()
 	d.cancel = cancel
 	s := &directStream{Direct: d, request: req, ctx: context.WithValue(server, directKey{}, d)}

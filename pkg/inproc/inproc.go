@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -39,28 +40,40 @@ func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar), opts ...O
 	}
 	register(registrar{ch: ch, methods: out.methods, streams: out.streams})
 	for _, opt := range opts {
-		opt(out.methods)
+		opt(&out)
 	}
 	return out
 }
 
 // Option changes what New makes.
-type Option func(methods)
+type Option func(*conn)
 
-// Sharing has the unary methods named give their messages on as they are, and not copies
-// of them: the server and its caller each have a message of their own, whose inner
-// messages, lists and bytes are the other's too. So neither may change what is inside of
-// one that it was given or has given; the server may where the caller gives the request
-// away, as it may anywhere set the message's own fields.
+// Sharing has the methods named give their messages on as they are, and not copies of
+// them: the server and its caller each have a message of their own, whose inner messages,
+// lists and bytes are the other's too. So neither may change what is inside of one that it
+// was given or has given; the server may where the caller gives the request away, as it may
+// anywhere set the message's own fields. Of a stream it is about the request, where the
+// answers are taken (Taking).
 func Sharing(names ...string) Option {
-	return func(all methods) {
+	return func(c *conn) {
 		for _, name := range names {
-			if m, ok := all[name]; ok {
+			if m, ok := c.methods[name]; ok {
 				m.pass = share
-				all[name] = m
+				c.methods[name] = m
+			}
+			if m, ok := c.streams[name]; ok {
+				m.pass = share
+				c.streams[name] = m
 			}
 		}
 	}
+}
+
+// SameRequest has calls be part of their callers' requests, whose id and trace are theirs
+// even if no metadata says so: for a connection that is used without grpcclient.
+func SameRequest() Option {
+	//nolint:contextcheck,nolintlint // it asks a context of its own
+	return func(c *conn) { trace.SpanFromContext(asked{context.Background(), &c.constant.span}) }
 }
 
 // toldWhy is outside of the chain.
@@ -120,6 +133,11 @@ func (c conn) Hand(ctx context.Context, md metadata.MD, deadline time.Time, meth
 
 func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if m, ok := c.streams[method]; ok && !desc.ClientStreams && plain(opts) {
+		if take := TakerOf(opts); take != nil {
+			return Taken(ctx, func(req any) error {
+				return c.HandStream(ctx, outgoing(ctx), time.Time{}, method, req, take, opts...)
+			}), nil
+		}
 		return c.stream(ctx, method, m, opts), nil
 	}
 	if err := checkMethod(method); err != nil {

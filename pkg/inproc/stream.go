@@ -54,7 +54,8 @@ func (c conn) stream(ctx context.Context, name string, m streaming, opts []grpc.
 		transport: transport{method: name}, ctx: ctx, cancel: cancel, opts: opts,
 		head: make(chan struct{}), over: make(chan struct{}), more: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	server, stop := (&call{Context: ctx, constant: c.constant, md: outgoing(ctx), stream: &a.transport}).begin(time.Time{})
+	of := c.call(ctx, outgoing(ctx), &a.transport)
+	server, stop := of.begin(time.Time{})
 	a.server = server
 	return &answersClient{answers: a, run: func() {
 		defer stop()
@@ -67,6 +68,8 @@ func (c conn) stream(ctx context.Context, name string, m streaming, opts []grpc.
 type streaming struct {
 	server  any
 	handler grpc.StreamHandler
+	// pass makes the request of a call whose answers are taken the server's, which is empty.
+	pass func(dst, src any) error
 }
 
 // end is the server's last word.

@@ -3,6 +3,7 @@ package inproc
 import (
 	"context"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, server any) {
 	}
 	for _, m := range desc.Streams {
 		if m.ServerStreams && !m.ClientStreams {
-			r.streams["/"+desc.ServiceName+"/"+m.StreamName] = streaming{server: server, handler: m.Handler}
+			r.streams["/"+desc.ServiceName+"/"+m.StreamName] = streaming{server: server, handler: m.Handler, pass: copyTo}
 		}
 	}
 }
@@ -56,7 +57,7 @@ func (c conn) invoke(ctx context.Context, md metadata.MD, deadline time.Time, na
 		transport
 	}
 	u.method = name
-	u.call = call{Context: ctx, constant: c.constant, md: md, stream: &u.transport}
+	u.call = c.call(ctx, md, &u.transport)
 	server, cancel := u.begin(deadline)
 	defer cancel()
 	//nolint:contextcheck // it is the client's with what came with the call
@@ -126,18 +127,27 @@ type part struct {
 	key, value string
 }
 
-// joined returns the parts together, as the asker's own; keys are in lower case on the wire.
+// joined returns the parts together, in a map that is the asker's own; keys are in lower
+// case on the wire.
 func (p parts) joined() metadata.MD {
 	if p == nil {
 		return nil
 	}
-	md := make(metadata.MD, len(p))
-	for _, more := range p {
-		if more.md == nil {
-			md[more.key] = append(md[more.key], more.value)
+	keys := 0
+	for i := range p {
+		keys += max(len(p[i].md), 1)
+	}
+	md := make(metadata.MD, keys)
+	for i := range p {
+		if p[i].md == nil {
+			md[p[i].key] = append(md[p[i].key], p[i].value)
 		}
-		for k, v := range more.md {
-			md.Append(k, v...)
+		for k, v := range p[i].md {
+			k = strings.ToLower(k)
+			if had, ok := md[k]; ok {
+				v = append(had, v...)
+			}
+			md[k] = v[:len(v):len(v)] // who adds to it gets a copy
 		}
 	}
 	return md

@@ -91,8 +91,12 @@ func (w *Walk) take(c byte) bool {
 // Without returns a copy of text, an object, without the members given, in
 // their order in the text, each with one comma beside it.
 func Without(text []byte, members ...Span) []byte {
-	out := make([]byte, 0, len(text))
-	from := 0
+	return AppendWithout(make([]byte, 0, len(text)), text, members...)
+}
+
+// AppendWithout adds to dst what Without returns.
+func AppendWithout(dst, text []byte, members ...Span) []byte {
+	begin, from := len(dst), 0
 	for _, m := range members {
 		start, end := m.Start, m.End
 		after := end
@@ -103,13 +107,13 @@ func Without(text []byte, members ...Span) []byte {
 			end = after + 1
 		} else if before := bytes.TrimRight(text[from:start], " \t\r\n"); len(before) > 0 && before[len(before)-1] == ',' {
 			start = from + len(before) - 1
-		} else if kept := bytes.TrimRight(out, " \t\r\n"); len(before) == 0 && len(kept) > 0 && kept[len(kept)-1] == ',' {
-			out = kept[:len(kept)-1] // the member before was taken out too
+		} else if kept := bytes.TrimRight(dst[begin:], " \t\r\n"); len(before) == 0 && len(kept) > 0 && kept[len(kept)-1] == ',' {
+			dst = dst[:begin+len(kept)-1] // the member before was taken out too
 		}
-		out = append(out, text[from:start]...)
+		dst = append(dst, text[from:start]...)
 		from = end
 	}
-	return append(out, text[from:]...)
+	return append(dst, text[from:]...)
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

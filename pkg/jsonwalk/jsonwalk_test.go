@@ -104,3 +104,21 @@ func FuzzWalk(f *testing.F) {
 		}
 	})
 }
+
+// What is added without members leaves what was there before, whatever that ends with.
+func TestAppendWithoutKeepsWhatWasThere(t *testing.T) {
+	text := []byte(`{"a":1,"b":2}`)
+	walk := NewWalk(text)
+	_, _, _ = walk.Next()
+	_, b, _ := walk.Next()
+	for _, before := range []string{"", "x", "x,", "x, "} {
+		if out := string(AppendWithout([]byte(before), text, b)); out != before+string(Without(text, b)) {
+			t.Errorf("%q became %q", before, out)
+		}
+	}
+	inner := []byte(`"b":2}`)
+	at := Span{Start: 0, End: 5}
+	if out := string(AppendWithout([]byte("x,"), inner, at)); out != "x,}" {
+		t.Errorf("%q", out)
+	}
+}

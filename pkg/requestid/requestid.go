@@ -32,10 +32,24 @@ func FromContext(ctx context.Context) string {
 // Place is where the identifier of a call that has come is, which is read a step after the
 // call began. It is filled before the call goes on to other goroutines. The zero value is
 // empty.
-type Place struct{ id string }
+type Place struct{ id, proposed string }
 
 // ID is the identifier, or "".
 func (p *Place) ID() string { return p.id }
+
+// Fill puts the identifier into a place, which is empty.
+func (p *Place) Fill(id string) { p.id = id }
+
+// Propose has Proposed return id: a call within the process is of a request that has one.
+func (p *Place) Propose(id string) { p.proposed = id }
+
+// Proposed returns the identifier that was proposed for the call that ctx is of, or "".
+func Proposed(ctx context.Context) string {
+	if p, ok := ctx.Value(placeKey{}).(*Place); ok {
+		return p.proposed
+	}
+	return ""
+}
 
 // Value is what a context with a place in it returns for the keys of this package, nil for
 // any other and, of the identifier, while there is none.

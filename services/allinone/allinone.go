@@ -138,7 +138,8 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		worker.WithRegistryConn(p.registryConn)); err != nil {
 		return err
 	}
-	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC, inproc.Sharing(workerv1.WorkerService_Invoke_FullMethodName))
+	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC, inproc.SameRequest(),
+		inproc.Sharing(workerv1.WorkerService_Invoke_FullMethodName, workerv1.WorkerService_InvokeStream_FullMethodName))
 	p.discovery.Set(inference.WorkerName, []discovery.Instance{{ID: "local", Service: inference.WorkerName, Addr: "in-process"}})
 
 	if p.inference, err = inference.New(ctx, *p.inferenceConfig(), inference.WithVersion(p.version),
@@ -149,7 +150,8 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		})); err != nil {
 		return err
 	}
-	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC, inproc.Sharing(inferencev1.InferenceService_Invoke_FullMethodName))
+	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC,
+		inproc.Sharing(inferencev1.InferenceService_Invoke_FullMethodName, inferencev1.InferenceService_InvokeStream_FullMethodName))
 
 	// Chat is served without search: an index that cannot be opened is told, and
 	// no more.

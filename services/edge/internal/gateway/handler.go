@@ -35,6 +35,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/possession"
+	"github.com/poterne/poterne/services/edge/internal/sse"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
@@ -91,6 +92,7 @@ type handler struct {
 	noStore   []string                // a header's value, which answers replace and never change
 	metrics   *metrics.HTTP
 	access    *accessLog
+	events    sse.Buffers // of streams
 }
 
 // New returns the handler of everything on the HTTP port.
@@ -145,7 +147,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		h.hints = append(h.hints, hint{key: strings.ToLower(name), header: http.CanonicalHeaderKey(name)})
 	}
 	var err error
-	if h.metrics, err = metrics.NewHTTP(d.Telemetry.Meter(metrics.Scope)); err != nil {
+	if h.metrics, err = metrics.NewHTTP(d.Telemetry); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	if err := h.openGateway(ctx); err != nil {

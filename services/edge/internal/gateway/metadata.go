@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -54,16 +55,16 @@ func (h *handler) wholeMetadata(ctx context.Context, header http.Header) metadat
 }
 
 // hander is a connection that takes a call's metadata as it is, in place of what its
-// context has, and need not copy it.
+// context has, and need not copy it. The deadline is the context's where it is zero.
 type hander interface {
-	Hand(ctx context.Context, md metadata.MD, method string, args, reply any, opts ...grpc.CallOption) error
+	Hand(ctx context.Context, md metadata.MD, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error
 }
 
 // invoke makes a unary call for a request with the given header.
 func (h *handler) invoke(ctx context.Context, header http.Header, method string, req, resp any, opts ...grpc.CallOption) error {
 	md := h.wholeMetadata(ctx, header)
 	if conn, ok := h.Conn.(hander); ok {
-		return conn.Hand(ctx, md, method, req, resp, opts...)
+		return conn.Hand(ctx, md, time.Time{}, method, req, resp, opts...)
 	}
 	return h.Conn.Invoke(metadata.NewOutgoingContext(ctx, md), method, req, resp, opts...)
 }

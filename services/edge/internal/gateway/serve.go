@@ -20,8 +20,9 @@ func (h *handler) withRequestID(next http.Handler) http.Handler {
 			id = h.IDs.New()
 		}
 		w.Header()["X-Request-Id"] = []string{id}
-		ctx, _ := requestid.Hold(r.Context())
-		next.ServeHTTP(w, r.WithContext(requestid.Fill(ctx, id)))
+		ctx, place := requestid.Hold(r.Context())
+		place.Fill(id)
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

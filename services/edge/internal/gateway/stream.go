@@ -40,7 +40,7 @@ const done = "[DONE]"
 func startStream(h *handler, w *writer, r *http.Request, shape eventShape, method string, req proto.Message) {
 	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
 	defer cancel()
-	s := &stream{handler: h, ctx: ctx, w: w, out: sse.New(w), shape: shape, cancel: cancel}
+	s := &stream{handler: h, ctx: ctx, w: w, out: sse.New(w, &h.events), shape: shape, cancel: cancel}
 	defer s.close()
 	header, err := inproc.Push(ctx, h.Conn, method, req, s)
 	s.end(r, header, err)

@@ -154,51 +154,82 @@ func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	req.BatchChunks = true
-	events, err := s.Inference.InvokeStream(ctx, req)
+	a := &arriving{ctx: ctx, req: req, hold: hold, setHeader: setHeader, pass: pass, record: audit.From(ctx), direct: inproc.DirectFrom(ctx)}
+	events, err := s.Inference.InvokeStream(ctx, req, inproc.Taking(func(answer any) error {
+		event, ok := answer.(*inferencev1.InvokeStreamResponse)
+		if !ok {
+			return engineFailed(fmt.Errorf("its answer is a %T", answer))
+		}
+		a.failed = a.take(event)
+		return a.failed
+	}))
 	if err != nil {
 		return false, nil, err
 	}
-	record, direct := audit.From(ctx), inproc.DirectFrom(ctx)
-	var by *inferencev1.ServedBy
-	for {
+	for !a.over {
 		event, err := events.Recv()
-		if errors.Is(err, io.EOF) {
-			return began, nil, engineFailed(errors.New("the stream ended without its end"))
-		}
-		if err != nil {
-			return began, nil, err
-		}
-		switch e := event.GetEvent().(type) {
-		case *inferencev1.InvokeStreamResponse_ServedBy:
-			by = e.ServedBy
-			continue
-		case *inferencev1.InvokeStreamResponse_Chunk:
-			if !began {
-				began = true
-				if err = Served(ctx, setHeader, by); err == nil {
-					// It is not asked again; a prompt may be larger than all else of the stream.
-					req.Body, req.Prompt = nil, nil
-				}
+		switch {
+		case err != nil && a.failed != nil:
+			return a.began, nil, a.failed
+		case err != nil && a.over:
+			// The answer is whole: how its stream was closed changes nothing.
+		case errors.Is(err, io.EOF):
+			return a.began, nil, engineFailed(errors.New("the stream ended without its end"))
+		case err != nil:
+			return a.began, nil, err
+		default:
+			if err := a.take(event); err != nil {
+				return a.began, nil, err
 			}
-			if err == nil {
-				// Noted first: sending it may fail although the caller has it.
-				used(record, hold, by, event.GetUsage())
-				err = passAll(direct, by, e.Chunk, event.GetMoreChunks(), pass)
-			}
-			if err != nil {
-				return began, nil, err
-			}
-		case *inferencev1.InvokeStreamResponse_Finish:
-			if !began { // an answer without a chunk was still served by somebody
-				if err := Served(ctx, setHeader, by); err != nil {
-					return began, nil, err
-				}
-			}
-			usage := e.Finish.GetUsage()
-			used(record, hold, by, usage)
-			return began, usage, nil
 		}
 	}
+	return a.began, a.usage, nil
+}
+
+// arriving is an answer that comes from the inference service.
+type arriving struct {
+	ctx       context.Context //nolint:containedctx // the request's
+	req       *inferencev1.InvokeRequest
+	hold      metering.Hold
+	setHeader func(metadata.MD) error
+	pass      send
+	record    *audit.Entry
+	direct    *inproc.Direct
+
+	by     *inferencev1.ServedBy
+	began  bool // the caller may have seen some of it
+	over   bool // it is whole
+	usage  *commonv1.TokenUsage
+	failed error // of what was taken of a call within the process
+}
+
+// take passes on what has come, of which nothing is kept but texts.
+func (a *arriving) take(event *inferencev1.InvokeStreamResponse) error {
+	switch e := event.GetEvent().(type) {
+	case *inferencev1.InvokeStreamResponse_ServedBy:
+		a.by = e.ServedBy
+	case *inferencev1.InvokeStreamResponse_Chunk:
+		if !a.began {
+			a.began = true
+			if err := Served(a.ctx, a.setHeader, a.by); err != nil {
+				return err
+			}
+			// It is not asked again; a prompt may be larger than all else of the stream.
+			a.req.Body, a.req.Prompt = nil, nil
+		}
+		// Noted first: sending it may fail although the caller has it.
+		used(a.record, a.hold, a.by, event.GetUsage())
+		return passAll(a.direct, a.by, e.Chunk, event.GetMoreChunks(), a.pass)
+	case *inferencev1.InvokeStreamResponse_Finish:
+		if !a.began { // an answer without a chunk was still served by somebody
+			if err := Served(a.ctx, a.setHeader, a.by); err != nil {
+				return err
+			}
+		}
+		a.over, a.usage = true, e.Finish.GetUsage()
+		used(a.record, a.hold, a.by, a.usage)
+	}
+	return nil
 }
 
 // passAll passes chunks on that have come together, and leave together.

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/poterne/poterne/pkg/inproc"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 )
 
@@ -77,7 +78,11 @@ func (c *Inference) InvokeStream(ctx context.Context, in *inferencev1.InvokeRequ
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.InferenceServiceClient.InvokeStream(ctx, in, opts...)
+	out, err := c.InferenceServiceClient.InvokeStream(ctx, in, inproc.Watching(opts, func(answer any) {
+		if event, ok := answer.(*inferencev1.InvokeStreamResponse); ok {
+			begins(ctx, v, event)
+		}
+	})...)
 	if err != nil {
 		v.Answered(ctx, err)
 		v.Leave()
@@ -98,13 +103,19 @@ type stream struct {
 // Recv implements grpc.ServerStreamingClient.
 func (s *stream) Recv() (*inferencev1.InvokeStreamResponse, error) {
 	event, err := s.ServerStreamingClient.Recv()
-	switch {
-	case err != nil:
+	if err != nil {
 		s.visit.Answered(s.Context(), err)
 		s.stop()
 		s.visit.Leave()
-	case event.GetServedBy() == nil: // that is said before anything is there
-		s.visit.Answered(s.Context(), nil)
+	} else {
+		begins(s.Context(), s.visit, event)
 	}
 	return event, err
+}
+
+// begins notes that an answer has begun with an event, if that is of it.
+func begins(ctx context.Context, v *Visit, event *inferencev1.InvokeStreamResponse) {
+	if event.GetServedBy() == nil { // that is said before anything is there
+		v.Answered(ctx, nil)
+	}
 }

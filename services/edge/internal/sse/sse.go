@@ -8,22 +8,53 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"sync"
 )
 
 // ContentType is the media type of a stream.
 const ContentType = "text/event-stream; charset=utf-8"
 
-// Writer writes one stream. It is for one goroutine.
-type Writer struct {
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	buf []byte
+// Buffers are what events wait in: a stream that has nothing to flush has none. The zero
+// value is ready. It is safe for concurrent use.
+type Buffers struct{ pool sync.Pool }
+
+// keptBuffer is the largest buffer that is used again, in bytes.
+const keptBuffer = 128 << 10
+
+func (b *Buffers) take() *bytes.Buffer {
+	if buf, ok := b.pool.Get().(*bytes.Buffer); ok {
+		return buf
+	}
+	return new(bytes.Buffer)
 }
 
-// New returns a writer on w. It writes nothing yet: the status can still be
-// another one.
-func New(w http.ResponseWriter) *Writer {
-	return &Writer{w: w, rc: http.NewResponseController(w)}
+func (b *Buffers) put(buf *bytes.Buffer) {
+	if buf.Cap() <= keptBuffer {
+		buf.Reset()
+		b.pool.Put(buf)
+	}
+}
+
+// Writer writes one stream. It is for one goroutine.
+type Writer struct {
+	w       http.ResponseWriter
+	rc      http.ResponseController
+	buffers *Buffers
+	buf     *bytes.Buffer // nil: nothing waits
+}
+
+// New returns a writer on w, whose events wait in one of the buffers. It writes nothing
+// yet: the status can still be another one.
+func New(w http.ResponseWriter, buffers *Buffers) *Writer {
+	return &Writer{w: w, rc: *http.NewResponseController(w), buffers: buffers}
+}
+
+// waiting is where events wait.
+func (s *Writer) waiting() *bytes.Buffer {
+	if s.buf == nil {
+		s.buf = s.buffers.take()
+	}
+	return s.buf
 }
 
 // Begin makes the header of the stream, which leaves with the first Flush.
@@ -39,39 +70,52 @@ func (s *Writer) Begin() {
 // Event adds data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
 func (s *Writer) Event(data []byte) {
-	s.buf = append(s.buf, "data: "...)
-	start := len(s.buf)
-	s.buf = append(s.buf, data...)
-	if body := s.buf[start:]; bytes.ContainsAny(body, "\r\n") {
+	buf := s.waiting()
+	buf.WriteString("data: ")
+	start := buf.Len()
+	buf.Write(data)
+	if body := buf.Bytes()[start:]; bytes.ContainsAny(body, "\r\n") {
 		for i, c := range body {
 			if c == '\r' || c == '\n' {
 				body[i] = ' '
 			}
 		}
 	}
-	s.buf = append(s.buf, "\n\n"...)
+	buf.WriteString("\n\n")
 }
 
 // Named adds data as one event of a type, which must have no line break: clients
 // that do not look for it pass it over.
 func (s *Writer) Named(event string, data []byte) {
-	s.buf = append(append(append(s.buf, "event: "...), event...), '\n')
+	buf := s.waiting()
+	buf.WriteString("event: ")
+	buf.WriteString(event)
+	buf.WriteByte('\n')
 	s.Event(data)
 }
 
 // Comment adds a line that clients ignore, to show that the stream lives. The
 // text must have no line break.
 func (s *Writer) Comment(text string) {
-	s.buf = append(append(append(s.buf, ": "...), text...), "\n\n"...)
+	buf := s.waiting()
+	buf.WriteString(": ")
+	buf.WriteString(text)
+	buf.WriteString("\n\n")
 }
 
 // Len is how many bytes wait for Flush.
-func (s *Writer) Len() int { return len(s.buf) }
+func (s *Writer) Len() int {
+	if s.buf == nil {
+		return 0
+	}
+	return s.buf.Len()
+}
 
 // Flush sends what was added.
 func (s *Writer) Flush() error {
-	_, err := s.w.Write(s.buf)
-	s.buf = s.buf[:0]
+	_, err := s.w.Write(s.waiting().Bytes())
+	s.buffers.put(s.buf)
+	s.buf = nil
 	if err == nil {
 		err = s.rc.Flush()
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/callwire"
+	"github.com/poterne/poterne/pkg/inproc"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
@@ -69,6 +70,8 @@ type relay struct {
 	announce bool                 // the caller is to be told who answers
 	begun    bool                 // something was passed on
 	base     *commonv1.TokenUsage // what attempts before this one had used
+	finished bool                 // the worker has said that the answer is whole
+	failed   error                // of what was taken of a call within the process
 
 	answer answer
 	copied *shadow.Copy // of the request; nil: there is none
@@ -91,7 +94,15 @@ func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
 		r.ask.Continuation = r.answer.continuation()
 	}
 	ctx, r.coming = callwire.WithArrivals(ctx)
-	from, err := run.Copy().Worker().Client().InvokeStream(ctx, r.ask)
+	r.finished, r.failed = false, nil
+	from, err := run.Copy().Worker().Client().InvokeStream(ctx, r.ask, inproc.Taking(func(answer any) error {
+		msg, ok := answer.(*workerv1.InvokeStreamResponse)
+		if !ok {
+			return apierr.New(apierr.Internal, "a worker's answer is a %T", answer)
+		}
+		r.failed = r.passEvent(ctx, msg)
+		return r.failed
+	}))
 	if err != nil {
 		return false, err
 	}
@@ -118,35 +129,38 @@ func (r *relay) try(ctx context.Context, run *routing.Run) (bool, error) {
 
 func (r *relay) pass(ctx context.Context, from grpc.ServerStreamingClient[workerv1.InvokeStreamResponse]) error {
 	var msg workerv1.InvokeStreamResponse
-	finished := false
 	for {
-		err := from.RecvMsg(&msg)
-		switch {
-		case errors.Is(err, io.EOF) && finished:
+		switch err := from.RecvMsg(&msg); {
+		case err != nil && r.failed != nil:
+			return r.failed
+		case err != nil && r.finished:
+			// The answer is whole: how its stream was closed changes nothing.
 			return nil
 		case errors.Is(err, io.EOF):
 			return apierr.New(apierr.EngineFailed, "the engine's answer ended before it was whole")
-		case err != nil && finished:
-			// The answer is whole: how its stream was closed changes nothing.
-			return nil
 		case err != nil:
 			return err
 		}
-		switch ev := msg.GetEvent().(type) {
-		case *workerv1.InvokeStreamResponse_Chunk:
-			err = r.passChunk(ctx, &msg, ev.Chunk)
-		case *workerv1.InvokeStreamResponse_Finish:
-			finished = true
-			err = r.passFinish(ctx, ev.Finish)
-		case *workerv1.InvokeStreamResponse_Accepted:
-			if !r.answer.begun {
-				r.answer.continuable = ev.Accepted.GetContinuable()
-			}
-		}
-		if err != nil {
+		if err := r.passEvent(ctx, &msg); err != nil {
 			return err
 		}
 	}
+}
+
+// passEvent passes on what the worker says, of which nothing is kept but texts.
+func (r *relay) passEvent(ctx context.Context, msg *workerv1.InvokeStreamResponse) error {
+	switch ev := msg.GetEvent().(type) {
+	case *workerv1.InvokeStreamResponse_Chunk:
+		return r.passChunk(ctx, msg, ev.Chunk)
+	case *workerv1.InvokeStreamResponse_Finish:
+		r.finished = true
+		return r.passFinish(ctx, ev.Finish)
+	case *workerv1.InvokeStreamResponse_Accepted:
+		if !r.answer.begun {
+			r.answer.continuable = ev.Accepted.GetContinuable()
+		}
+	}
+	return nil
 }
 
 // open says who answers, before the first event and where another worker goes

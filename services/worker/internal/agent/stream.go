@@ -88,7 +88,8 @@ type sink struct {
 	begun       bool
 	// batch: chunks that have arrived already leave together.
 	batch bool
-	held  int // chunks in out
+	held  int                  // chunks in out
+	usage *commonv1.TokenUsage // the engine's, which goes on counting
 	// accepted: the engine has taken the request, of which the caller is told with the
 	// first chunk.
 	accepted bool
@@ -108,7 +109,7 @@ func (s *sink) Accepted() error {
 }
 
 func (s *sink) Progress(p *engine.Progress) {
-	s.out.Usage = p.Usage
+	s.usage = p.Usage
 	if !s.continuable {
 		return
 	}
@@ -133,7 +134,7 @@ func (s *sink) Chunk(data []byte) error {
 	switch {
 	case !s.batch || s.continuable:
 		s.chunk.Chunk = data
-		return s.stream.Send(&s.out)
+		return s.send()
 	case s.held == 0:
 		s.chunk.Chunk, s.out.MoreChunks = data, s.out.GetMoreChunks()[:0]
 	default:
@@ -154,5 +155,18 @@ func (s *sink) Idle() error {
 		return nil
 	}
 	s.held = 0
+	return s.send()
+}
+
+// send sends what is in out with the counts as they are now: who takes it may keep them.
+func (s *sink) send() error {
+	s.out.Usage = nil
+	if u := s.usage; u != nil {
+		s.out.Usage = &commonv1.TokenUsage{
+			PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(), CachedPromptTokens: u.GetCachedPromptTokens(),
+			ReasoningTokens: u.GetReasoningTokens(), AudioPromptTokens: u.GetAudioPromptTokens(),
+			AudioCompletionTokens: u.GetAudioCompletionTokens(), Estimated: u.GetEstimated(),
+		}
+	}
 	return s.stream.Send(&s.out)
 }

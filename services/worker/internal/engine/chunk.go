@@ -166,10 +166,36 @@ func readString(value []byte) (string, bool) {
 
 // without returns a copy of the chunk without the given members, every other
 // byte as it came.
-func (c *chunk) without(members ...jsonwalk.Span) []byte {
-	if len(members) == 0 {
-		return bytes.Clone(c.data)
+func (c *chunk) without(room *room, members ...jsonwalk.Span) []byte {
+	if len(members) > 1 {
+		slices.SortFunc(members, func(a, b jsonwalk.Span) int { return a.Start - b.Start })
 	}
-	slices.SortFunc(members, func(a, b jsonwalk.Span) int { return a.Start - b.Start })
-	return jsonwalk.Without(c.data, members...)
+	return room.keep(jsonwalk.AppendWithout(room.of(len(c.data)), c.data, members...))
+}
+
+// room is memory for the chunks of a stream that leave together. What it gives is the
+// chunk's for as long as that is looked at: no byte is given twice.
+type room struct {
+	left    []byte // its capacity is what is free
+	arrived int    // bytes of the stream that are there already
+}
+
+// maxRoom bounds the memory that is taken at once, for what has arrived may be one chunk
+// that is kept and many that are not.
+const maxRoom = 4 << 10
+
+// of returns room for size bytes, with none in it.
+func (r *room) of(size int) []byte {
+	if cap(r.left) < size {
+		r.left = make([]byte, 0, max(size, min(size+r.arrived, maxRoom)))
+	}
+	return r.left[:0:size]
+}
+
+// keep notes that what of returned last has become data.
+func (r *room) keep(data []byte) []byte {
+	if n := len(data); n <= cap(r.left) {
+		r.left = r.left[n:n:cap(r.left)]
+	}
+	return data[:len(data):len(data)]
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/pkg/requestid"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/worker/internal/httpwire"
+	"github.com/poterne/poterne/services/worker/internal/sse"
 )
 
 // The bounds on what an engine may send.
@@ -71,6 +72,7 @@ type client struct {
 	http    *http.Client
 	headers http.Header // of every request; read only
 	model   []byte      // as JSON
+	readers sse.Readers // of streams
 	// near, if not nil, is used for what begins with origin.
 	near   *httpwire.Client
 	origin string

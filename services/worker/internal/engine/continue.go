@@ -87,7 +87,7 @@ func (j *join) pass(s *stream, c *chunk, bare bool, d delta) ([]byte, error) {
 		if !s.begun {
 			s.progress.Head = c.head()
 		}
-		return c.without(s.unasked(c, bare)...), nil
+		return c.without(&s.room, s.unasked(nil, c, bare)...), nil
 	}
 	switch {
 	case bare && !s.asked.usage:

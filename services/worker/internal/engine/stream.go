@@ -44,7 +44,9 @@ func (c *client) run(ctx context.Context, op Operation, body []byte, s *stream) 
 		cancel(nil)
 		return nil, err
 	}
-	err = s.read(reqCtx, resp)
+	r := c.readers.Open(resp.Body, maxEventBytes)
+	err = s.read(reqCtx, resp, r)
+	c.readers.Done(r)
 	stop()
 	if err != nil {
 		cancel(nil)
@@ -76,6 +78,7 @@ type stream struct {
 	running runningUsage
 	meter   meter
 	begun   bool // a chunk was passed on
+	room    room // for what is passed on
 	// join is set for streams that can be continued.
 	join *join
 
@@ -91,14 +94,13 @@ func (s *stream) told() *commonv1.TokenUsage {
 }
 
 // read passes on what comes, until [DONE].
-func (s *stream) read(ctx context.Context, resp *http.Response) error {
+func (s *stream) read(ctx context.Context, resp *http.Response, r *sse.Reader) error {
 	if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/event-stream") {
 		return apierr.New(apierr.EngineFailed, "the engine does not stream: it answered with %q", clean(kind))
 	}
 	if err := s.sink.Accepted(); err != nil {
 		return err
 	}
-	r := sse.NewReader(resp.Body, maxEventBytes)
 	for {
 		ev, err := r.Next()
 		switch {
@@ -111,6 +113,7 @@ func (s *stream) read(ctx context.Context, resp *http.Response) error {
 		case string(ev.Data) == "[DONE]":
 			return nil
 		}
+		s.room.arrived = r.Rest()
 		if err := s.event(ev); err != nil {
 			return err
 		}
@@ -171,7 +174,8 @@ func (s *stream) inspect(data []byte) ([]byte, error) {
 	if bare && c.has(c.usage) && !s.asked.usage {
 		return nil, nil //nolint:nilnil // nothing is to be passed on
 	}
-	return c.without(s.unasked(&c, bare)...), nil
+	var drop [2]jsonwalk.Span
+	return c.without(&s.room, s.unasked(drop[:0], &c, bare)...), nil
 }
 
 // telling reports whether a chunk holds what the worker looks for.
@@ -185,10 +189,9 @@ func (s *stream) wantsUsage(bare bool) bool {
 	return s.asked.usage && (bare || s.running != tellsUsage || s.asked.running)
 }
 
-// unasked is the members that the worker asked for and the caller did not.
-func (s *stream) unasked(c *chunk, bare bool) []jsonwalk.Span {
-	var drop [2]jsonwalk.Span
-	out := drop[:0]
+// unasked adds to out the members that the worker asked for and the caller did not, two at
+// most.
+func (s *stream) unasked(out []jsonwalk.Span, c *chunk, bare bool) []jsonwalk.Span {
 	if c.usage.Found() && !bare && !s.wantsUsage(bare) {
 		out = append(out, c.usage)
 	}

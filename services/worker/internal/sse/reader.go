@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 // ErrTooLong is returned when one event, or one line, exceeds the limit.
@@ -44,6 +45,30 @@ type Reader struct {
 func NewReader(src io.Reader, limit int) *Reader {
 	return &Reader{src: src, limit: limit, buf: make([]byte, readSize)}
 }
+
+// Readers are readers that are used again, for their buffers. The zero value is ready. It is
+// safe for concurrent use.
+type Readers struct{ pool sync.Pool }
+
+// Open is NewReader.
+func (p *Readers) Open(src io.Reader, limit int) *Reader {
+	if r, ok := p.pool.Get().(*Reader); ok {
+		*r = Reader{src: src, limit: limit, buf: r.buf, data: r.data[:0]}
+		return r
+	}
+	return NewReader(src, limit)
+}
+
+// Done takes a reader back, of which nothing is looked at any more.
+func (p *Readers) Done(r *Reader) {
+	if len(r.buf) == readSize && cap(r.data) <= readSize {
+		r.src = nil
+		p.pool.Put(r)
+	}
+}
+
+// Rest is how many bytes have been read and not been returned.
+func (r *Reader) Rest() int { return r.end - r.start }
 
 // Next returns the next event that has data. At the end of the source it
 // returns io.EOF; an event that no blank line had ended is dropped, as the
