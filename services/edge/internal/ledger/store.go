@@ -32,7 +32,7 @@ type Moved struct {
 // NewSQLStore returns a store on db, which stays the caller's to close.
 func NewSQLStore(db *sqldb.DB) *SQLStore {
 	return &SQLStore{
-		db:      db,
+		db: db,
 		entries: db.NewInserter("edge_usage", entryColumns, "ON CONFLICT (id) DO NOTHING").
 			Mostly("", "variant", "experiment", "arm").
 			Mostly(int64(0), "estimated", "hit", "saved_input", "saved_output", "reasoning", "audio_input", "audio_output", "documents"),
