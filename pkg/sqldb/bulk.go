@@ -87,7 +87,7 @@ func (bulkStmt) CheckNamedValue(v *driver.NamedValue) error {
 func (s bulkStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) == 1 {
 		if b, ok := args[0].Value.(*bulk); ok {
-			args = b.args
+			args = b.now
 		}
 	}
 	return s.sqliteStmt.ExecContext(ctx, args)
@@ -96,23 +96,39 @@ func (s bulkStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (dr
 // bulk is the values of several rows, and the memory of the next ones. Nobody converts
 // them: they must be int64, float64, bool, []byte, string, time.Time or nil.
 type bulk struct {
-	row  []any
+	row  []any // the next one's
 	args []driver.NamedValue
+	rows int                 // whose values are args
+	now  []driver.NamedValue // those of a statement
 }
 
-// fill has b be the values of rows from first on.
-func (b *bulk) fill(first, rows int, row func(dst []any, n int) []any) {
-	b.args = b.args[:0]
-	for n := first; n < first+rows; n++ {
-		b.row = row(b.row[:0], n)
-		for _, v := range b.row {
+// add adds row but what is fixed.
+func (b *bulk) add(fixed []any) {
+	for n, v := range b.row {
+		if fixed[n] == nil {
 			b.args = append(b.args, driver.NamedValue{Ordinal: len(b.args) + 1, Value: v})
 		}
+	}
+	b.rows++
+}
+
+// first has a statement get so many rows, which drop takes out.
+func (b *bulk) first(rows int) *bulk {
+	b.now = b.args[:len(b.args)/b.rows*rows]
+	b.rows -= rows
+	return b
+}
+
+func (b *bulk) drop() {
+	b.args = append(b.args[:0], b.args[len(b.now):]...)
+	for n := range b.args {
+		b.args[n].Ordinal = n + 1
 	}
 }
 
 // clear lets go of the values.
 func (b *bulk) clear() {
+	b.args, b.rows, b.now = b.args[:0], 0, nil
 	clear(b.row[:cap(b.row)])
 	clear(b.args[:cap(b.args)])
 }

@@ -1,9 +1,11 @@
 package sqldb_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/poterne/poterne/pkg/sqldb"
@@ -57,5 +59,61 @@ func testInserter(t *testing.T, db *sqldb.DB) {
 	}
 	if n, err := insert(50, 60, "x"); err != nil || n != 10 || count() != 60 {
 		t.Errorf("after that: %d, %v", n, err)
+	}
+}
+
+func TestInserterOfShortRows(t *testing.T) { testShortRows(t, openSQLite(t)) }
+
+// testShortRows holds for every kind of database: whether a value stands in the text of a
+// statement or not, a row is as it was given.
+func testShortRows(t *testing.T, db *sqldb.DB) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), `CREATE TABLE short_rows (id BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, number BIGINT NOT NULL, data BYTEA)`); err != nil {
+		t.Fatal(err)
+	}
+	inserter := db.NewInserter("short_rows", "id, name, number, data", "ON CONFLICT (id) DO NOTHING").Mostly("", "name").Mostly(int64(0), "number")
+	if err := inserter.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	row := func(n int) (name string, number int64, data []byte) {
+		if data = nil; n%5 == 0 {
+			data = []byte{byte(n)}
+		}
+		if n%7 == 3 {
+			name = fmt.Sprint("n", n)
+		}
+		if n%11 == 4 {
+			number = int64(n)
+		}
+		return name, number, data
+	}
+	const rows = 300
+	for _, batch := range [][2]int{{0, 0}, {0, 1}, {3, 4}, {0, 150}, {100, rows}} {
+		err := db.InTurn(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+			_, err := inserter.Insert(ctx, tx, batch[1]-batch[0], func(dst []any, n int) []any {
+				n += batch[0]
+				name, number, data := row(n)
+				dst = append(dst, int64(n), name, number)
+				if data == nil {
+					return append(dst, nil)
+				}
+				return append(dst, data)
+			})
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%v: %v", batch, err)
+		}
+	}
+	for n := range rows {
+		var name string
+		var number int64
+		var data []byte
+		if err := db.QueryRowContext(t.Context(), `SELECT name, number, data FROM short_rows WHERE id = $1`, n).Scan(&name, &number, &data); err != nil {
+			t.Fatal(n, err)
+		}
+		if wantName, wantNumber, wantData := row(n); name != wantName || number != wantNumber || !bytes.Equal(data, wantData) {
+			t.Errorf("%d: %q, %d, %v", n, name, number, data)
+		}
 	}
 }

@@ -28,7 +28,7 @@ func TestRealPostgres(t *testing.T) {
 	}
 	suite(t, func(t *testing.T) *sqldb.DB { t.Helper(); return openDSN(t, fresh(t)) })
 
-	t.Run("inserter", func(t *testing.T) { testInserter(t, openDSN(t, fresh(t))) })
+	t.Run("inserter", func(t *testing.T) { testInserter(t, openDSN(t, fresh(t))); testShortRows(t, openDSN(t, fresh(t))) })
 	t.Run("inserter's values", func(t *testing.T) { testInserterValues(t, openDSN(t, fresh(t)), "BYTEA", nil) })
 	t.Run("replicas migrate at once", func(t *testing.T) {
 		dsn := fresh(t)

@@ -86,7 +86,17 @@ func (r *Record) Encode(b []byte) []byte {
 }
 
 // Sum returns the hash that the record ought to have.
-func (r *Record) Sum() Hash { return sha256.Sum256(r.Encode(make([]byte, 0, 2048))) }
+func (r *Record) Sum() Hash {
+	h, _ := r.SumIn(make([]byte, 0, 2048))
+	return h
+}
+
+// SumIn is Sum in memory of the caller's, which it returns: more of it where that was
+// not enough.
+func (r *Record) SumIn(memory []byte) (Hash, []byte) {
+	form := r.Encode(memory[:0])
+	return sha256.Sum256(form), form
+}
 
 // Normalise brings the record to what every store gives back as it was: times in
 // microseconds and UTC, and texts without what PostgreSQL does not take.

@@ -27,7 +27,7 @@ func BenchmarkAppend(b *testing.B) {
 		if n++; n%4096 == 0 {
 			b.StopTimer() // the sink has them, in time that no request waits for
 			at := cpuTime(b)
-			p.remove(len(p.queue))
+			p.remove(p.queue.Len())
 			before += cpuTime(b) - at
 			b.StartTimer()
 		}

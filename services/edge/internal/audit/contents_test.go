@@ -19,7 +19,7 @@ func (p proven) withContent(t *testing.T, id string, n int) {
 	}
 	rec := sample(1)
 	rec.ID, rec.Content = id, sha256.Sum256(data)
-	if err := p.AppendWith(t.Context(), rec, &Sealed{Record: id, Tenant: rec.Tenant, Subject: rec.Subject, Key: "k", Time: rec.Time, Data: data}); err != nil {
+	if err := p.AppendWith(t.Context(), &rec, &Sealed{Record: id, Tenant: rec.Tenant, Subject: rec.Subject, Key: "k", Time: rec.Time, Data: data}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -134,7 +134,7 @@ func TestContentThatWaitsIsBounded(t *testing.T) {
 	// A record that finds no room gives its content's room back.
 	full := begin(t, sink, t.TempDir(), "b", func(c *Config) { c.QueueSize, c.FullWait, c.Content.QueueBytes = 1, time.Millisecond, 1000 })
 	full.add(t, 0, 1)
-	if err := full.AppendWith(t.Context(), sample(2), &Sealed{Record: "x", Data: make([]byte, 0)}); err != nil {
+	if err := full.AppendWith(t.Context(), new(sample(2)), &Sealed{Record: "x", Data: make([]byte, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	full.withContent(t, "a2", 1000)

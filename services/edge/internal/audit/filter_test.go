@@ -49,24 +49,52 @@ func TestMethodsAreInAnIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	query, args := selectStatement(Query{Filter: f, Limit: 10})
+	if got := plan(t, sink, Query{Filter: f, Limit: 10}); !strings.Contains(got, "USING INDEX edge_audit_method") || strings.Contains(got, "TEMP B-TREE") {
+		t.Errorf("the plan is\n%s", got)
+	}
+}
+
+// A page of one tenant's or one caller's records is read from where it begins; only those
+// of one instant are sorted.
+func TestPagesAreReadByAnIndex(t *testing.T) {
+	sink := openSQL(t, sqliteDSN(t))
+	const sorted = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY\n"
+	before := Position{TimeMicros: 5, ID: "x"}
+	for want, q := range map[string]Query{
+		"SEARCH edge_audit USING INDEX edge_audit_tenant (tenant=?)\n" + sorted:                 {Tenant: "acme", Limit: 10},
+		"SEARCH edge_audit USING INDEX edge_audit_tenant (tenant=? AND time_us<?)\n" + sorted:   {Tenant: "acme", Limit: 10, Before: before},
+		"SEARCH edge_audit USING INDEX edge_audit_tenant (tenant=? AND time_us>?)\n" + sorted:   {Tenant: "acme", Limit: 10, Before: before, Oldest: true},
+		"SEARCH edge_audit USING INDEX edge_audit_subject (subject=? AND time_us<?)\n" + sorted: {Tenant: "acme", Subject: "ada", Limit: 10, Before: before},
+		"SEARCH edge_audit USING INDEX sqlite_autoindex_edge_audit_1 ((time_us,id)<(?,?))\n":    {Limit: 10, Before: before},
+	} {
+		if got := plan(t, sink, q); got != want {
+			t.Errorf("%+v: the plan is\n%s, not\n%s", q, got, want)
+		}
+	}
+}
+
+// plan is how SQLite answers a query.
+func plan(t *testing.T, sink *SQLSink, q Query) string {
+	t.Helper()
+	query, args := selectStatement(q)
 	rows, err := sink.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer rows.Close()
-	var plan strings.Builder
+	var out strings.Builder
 	for rows.Next() {
 		var id, parent, unused int
 		var step string
 		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
 			t.Fatal(err)
 		}
-		plan.WriteString(step + "\n")
+		out.WriteString(step + "\n")
 	}
-	if err := rows.Err(); err != nil || !strings.Contains(plan.String(), "USING INDEX edge_audit_method") || strings.Contains(plan.String(), "TEMP B-TREE") {
-		t.Errorf("%v, the plan is\n%s", err, plan.String())
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
 	}
+	return out.String()
 }
 
 func FuzzParseFilter(f *testing.F) {

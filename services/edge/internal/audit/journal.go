@@ -32,7 +32,12 @@ type Journal struct {
 	synced  int64 // objects that survive a loss of power
 }
 
-const journalSuffix = ".journal"
+const (
+	journalSuffix = ".journal"
+	// keptDurable is how many bytes of what the sink has stay in a journal that waits for
+	// the disk: SQLite may not have that on it.
+	keptDurable = 1 << 20
+)
 
 // journalLine is one line: a record, or a change that was begun.
 type journalLine struct {
@@ -67,8 +72,10 @@ func (j *Journal) begin(chain string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = linefile.New(j.dir, chain+"-", journalSuffix)
-	// What the sink has stays as long as there is room: SQLite may not have it on the disk.
-	j.lines.Keep, j.lines.Durable = linefile.FileBytes, j.sync
+	j.lines.Keep = linefile.FileBytes
+	if j.sync {
+		j.lines.Durable, j.lines.Keep = true, keptDurable
+	}
 	j.lines.Head = func() [][]byte { return slices.Collect(maps.Values(j.open)) }
 	if err := j.lines.Begin(); err != nil {
 		return fmt.Errorf("audit: %w", err)

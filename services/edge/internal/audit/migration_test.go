@@ -71,7 +71,7 @@ func checkRecordsSurviveTheWayBack(t *testing.T, dsn func(*testing.T) string) {
 	sealed := Sealed{Record: "with", Tenant: "acme", Subject: "ada", Key: "k", Time: at(9), Data: []byte("sealed")}
 	rec := sample(9)
 	rec.ID, rec.Content = "with", sha256.Sum256(sealed.Data)
-	if err := proven.AppendWith(t.Context(), rec, &sealed); err != nil {
+	if err := proven.AppendWith(t.Context(), &rec, &sealed); err != nil {
 		t.Fatal(err)
 	}
 	proven.sign(t)

@@ -114,6 +114,7 @@ type Chain struct {
 	name string
 	tree auditproof.Tree
 	head auditproof.Hash
+	form []byte // of the last record, whose memory the next one takes
 }
 
 // NewChain returns the chain that was registered as r.
@@ -122,7 +123,7 @@ func NewChain(r auditproof.Registration) *Chain { return &Chain{name: r.Chain, h
 // link gives a record its place. The record must be normal.
 func (c *Chain) link(rec *Record) {
 	rec.Chain, rec.Sequence, rec.Previous = c.name, c.tree.Size, c.head
-	rec.Hash = rec.Sum()
+	rec.Hash, c.form = rec.SumIn(c.form)
 	c.head = rec.Hash
 	c.tree.Add(rec.Hash)
 }

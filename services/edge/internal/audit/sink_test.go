@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,6 +86,21 @@ func testTable(t *testing.T, dsn func(t *testing.T) string) {
 			if want := sample(n - 1 - i); !reflect.DeepEqual(r, want) {
 				t.Fatalf("got  %+v\nwant %+v", r, want)
 			}
+		}
+	})
+	t.Run("records that lack what most do", func(t *testing.T) {
+		s := openSQL(t, dsn(t))
+		want := samples(100)
+		for i := range want {
+			if r := &want[i]; i%3 > 0 {
+				r.Reason, r.Experiment, r.Arm, r.Findings, r.Documents, r.Content, r.Review = "", "", "", nil, nil, auditproof.Hash{}, false
+			}
+		}
+		want[50].Documents = []string{"c/d"} // all but one
+		write(t, s, want)
+		slices.Reverse(want)
+		if got := list(t, s, Query{Limit: 101}); !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
 	})
 	t.Run("a batch that is given again is kept once", func(t *testing.T) {

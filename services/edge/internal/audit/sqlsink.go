@@ -34,7 +34,11 @@ type querier interface {
 
 // NewSQLSink returns a sink on db, which stays the caller's to close.
 func NewSQLSink(db *sqldb.DB) *SQLSink {
-	return &SQLSink{db: db, read: db.Reader(), rows: db.NewInserter("edge_audit", columns, "ON CONFLICT DO NOTHING")}
+	// What a call that went well has not, without an experiment, a finding or its content.
+	rows := db.NewInserter("edge_audit", columns, "ON CONFLICT DO NOTHING").
+		Mostly("", "reason", "experiment", "arm", "findings", "documents", "content_sha256").
+		Mostly(int64(0), "review", "content_missing")
+	return &SQLSink{db: db, read: db.Reader(), rows: rows}
 }
 
 // Snapshot calls fn with a sink that reads one state of the database.

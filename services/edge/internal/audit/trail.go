@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/backlog"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 )
 
@@ -38,7 +39,7 @@ type Trail struct {
 	full  chan struct{} // a whole batch waits, or nothing else fits
 
 	mu       sync.Mutex
-	queue    []Record
+	queue    backlog.Queue[Record]
 	appended uint64 // records taken so far
 	written  uint64 // of which are no longer in the queue
 
@@ -118,33 +119,33 @@ func (t *Trail) Refusing() error {
 // which there is none is logged as an error and counted, never dropped in
 // silence. The error is of a record that this process alone knows, for requests
 // that must not be answered without one.
-func (t *Trail) Append(ctx context.Context, rec Record) error { return t.AppendWith(ctx, rec, nil) }
+func (t *Trail) Append(ctx context.Context, rec Record) error { return t.AppendWith(ctx, &rec, nil) }
 
 // AppendWith adds a record with its content, for which Hold has made room; nil when
-// it has none.
-func (t *Trail) AppendWith(ctx context.Context, rec Record, content *Sealed) error {
+// it has none. It brings the record to its normal form, and keeps a copy.
+func (t *Trail) AppendWith(ctx context.Context, rec *Record, content *Sealed) error {
 	// The request may be over already; its record is still due.
 	ctx = context.WithoutCancel(ctx)
 	rec.Normalise()
 	if t.cfg.OnFull != FullRefuse && !t.take(ctx) {
 		t.release(content)
-		t.lose(ctx, []Record{rec}, causeFull)
+		t.lose(ctx, []Record{*rec}, causeFull)
 		return nil
 	}
 	t.mu.Lock()
 	var err error
+	rec = t.queue.Append(rec)
 	if t.chain != nil {
-		t.chain.link(&rec)
+		t.chain.link(rec)
 		if t.journal != nil {
-			err = t.journal.Append(&rec, content)
+			err = t.journal.Append(rec, content)
 		}
 	}
-	t.queue = append(t.queue, rec)
 	if content != nil {
 		t.contents[rec.ID] = *content
 	}
 	t.appended++
-	n := len(t.queue)
+	n := t.queue.Len()
 	t.mu.Unlock()
 	if err == nil && t.journal != nil {
 		err = t.journal.Sync()
@@ -219,7 +220,7 @@ func (t *Trail) writeBatch(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	t.mu.Lock()
-	batch := t.queue[:min(len(t.queue), maxBatch)]
+	batch := t.queue.First(maxBatch)
 	t.mu.Unlock()
 	if len(batch) == 0 {
 		return nil
@@ -254,16 +255,15 @@ func (t *Trail) writeBatch(ctx context.Context) error {
 // remove takes n records from the queue's head and gives their places back.
 func (t *Trail) remove(n int) {
 	t.mu.Lock()
-	// Copied, so that the written records can be freed.
 	if len(t.contents) > 0 {
-		for _, r := range t.queue[:n] {
+		for _, r := range t.queue.First(n) {
 			if c, ok := t.contents[r.ID]; ok {
 				delete(t.contents, r.ID)
 				t.held -= int64(len(c.Data))
 			}
 		}
 	}
-	t.queue = append([]Record(nil), t.queue[n:]...)
+	t.queue.Remove(n)
 	t.written += uint64(n)
 	t.mu.Unlock()
 	for range n {
@@ -321,7 +321,7 @@ func (t *Trail) stop(ctx context.Context) error {
 	// The queue stays: a listing may have a batch of it in hand, and takes that out
 	// when it is written after all.
 	t.mu.Lock()
-	left := slices.Clone(t.queue)
+	left := slices.Clone(t.queue.First(t.queue.Len()))
 	t.mu.Unlock()
 	t.lose(ctx, left, causeEnd)
 	return err

@@ -4,6 +4,7 @@
 package jsonmember
 
 import (
+	"encoding/binary"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -51,19 +52,29 @@ func List(dst []byte, name string, list []string) []byte {
 // Quote appends a text in quotes. It never fails: what is not UTF-8 is replaced, as
 // encoding/json does.
 func Quote(dst []byte, s string) []byte {
-	if simple(s) {
-		return append(append(append(dst, '"'), s...), '"')
+	at := len(dst) + 1
+	if dst = append(append(dst, '"'), s...); simple(dst[at:]) {
+		return append(dst, '"')
 	}
-	out, err := jsontext.AppendQuote(dst, s)
+	out, err := jsontext.AppendQuote(dst[:at-1], s)
 	_ = err
 	return out
 }
 
 // simple reports whether s stands for itself between quotes, as nearly all does that is
 // written here: it is printable ASCII without quotes and backslashes.
-func simple(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+func simple(s []byte) bool {
+	const each = 0x0101010101010101 // a number in each byte of a word
+	for ; len(s) >= 8; s = s[8:] {
+		w := binary.LittleEndian.Uint64(s)
+		// The highest bit is set in bytes that it was set in, and in those that are 0x7f, less
+		// than a space, or equal to the quote or the backslash. A carry comes from such a byte.
+		if (w|(w+each)|(w-each*' ')|((w^each*'"')-each)|((w^each*'\\')-each))&(each*0x80) != 0 {
+			return false
+		}
+	}
+	for _, c := range s {
+		if c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
 			return false
 		}
 	}

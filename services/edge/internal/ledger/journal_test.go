@@ -79,8 +79,8 @@ func TestAJournalOutlivesItsProcess(t *testing.T) {
 			s.Free()
 		}
 	}
-	e := entry(301)
-	e.Model = "other"
+	e := entry(1)
+	e.ID, e.Model = "h1", "other"
 	if err := slots[1].Update(&e); err != nil {
 		t.Fatal(err)
 	}
@@ -105,13 +105,20 @@ func TestAJournalOutlivesItsProcess(t *testing.T) {
 	if err != nil || seen != 600 || left.Skipped != 0 || len(left.InHand) != 201 {
 		t.Fatalf("%d entries, %d in hand, %d skipped, %v", seen, len(left.InHand), left.Skipped, err)
 	}
+	later := 0
 	for _, e := range left.InHand {
+		if e.ID == "h1" {
+			later++
+		}
 		switch {
 		case e.ID == "h1000" && !e.None(), e.Outcome != Recovered, e.ID != "h1000" && e.Input != 7:
 			t.Errorf("%+v", e)
-		case e.ID == "e0301" && (e.Model != "other" || e.Output != 1 || !e.Estimated):
+		case e.ID == "h1" && (e.Tenant != entry(1).Tenant || e.KeyID != entry(1).KeyID || !e.Time.Equal(entry(1).Time) || e.Model != "other" || e.Output != 1 || !e.Estimated):
 			t.Errorf("what was known later: %+v", e)
 		}
+	}
+	if later != 1 {
+		t.Errorf("the request of which more was known is there %d times", later)
 	}
 	if err := j.Begin("next"); err != nil {
 		t.Fatal(err)
@@ -158,7 +165,8 @@ func TestATornSlotIsNoEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := append([]byte(nil), s.mem...)
-	next := entry(2)
+	next := e
+	next.Version, next.Arm = 9, "b"
 	if err := s.Update(&next); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +179,7 @@ func TestATornSlotIsNoEntry(t *testing.T) {
 				copy(torn[i:i+8], after[i:i+8])
 			}
 		}
-		if got, ok := (&Slot{mem: torn}).left(); ok && got.ID != "e0001" && got.ID != "e0002" || ok && got.Model != "chat" {
+		if got, ok := (&Slot{mem: torn}).left(); ok && (got.ID != "e0001" || got.Model != "chat" || got.Version != e.Version && got.Version != 9) {
 			t.Fatalf("%+v", got)
 		}
 	}

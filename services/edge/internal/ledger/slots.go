@@ -59,8 +59,9 @@ type slots struct {
 // Slot is a request in hand. Its methods are called by one goroutine at a time, and
 // may be called on a nil one, which keeps nothing.
 type Slot struct {
-	of  *slots
-	mem []byte
+	of      *slots
+	mem     []byte
+	request int // how many bytes the text has that say which request it is; 0: there is none
 }
 
 // errNoSlot says that there is no room for another request in hand.
@@ -76,6 +77,7 @@ func (s *slots) take(e *Entry) (*Slot, error) {
 	for _, w := range []int{wordInput, wordCached, wordOutput, wordEstimated, wordReasoning, wordAudio} {
 		slot.set(w, 0)
 	}
+	slot.request = 0
 	if err := slot.write(e); err != nil {
 		slot.Free()
 		return nil, err
@@ -131,7 +133,14 @@ func (s *Slot) write(e *Entry) error {
 	next := s.get(wordArea) ^ 1
 	area := s.area(next)
 	// Written where it is to be: one that is longer gets memory of its own.
-	text := e.appendText(area[areaHead:areaHead:areaBytes])
+	text := area[areaHead:areaHead:areaBytes]
+	if s.request > 0 {
+		text = append(text, s.area(next ^ 1)[areaHead:areaHead+s.request]...)
+	} else {
+		text = e.appendRequest(text)
+		s.request = len(text)
+	}
+	text = e.appendUse(text)
 	if len(text) > maxSlotText {
 		return errNoSlot
 	}
@@ -141,7 +150,8 @@ func (s *Slot) write(e *Entry) error {
 	return nil
 }
 
-// Update has the slot hold e, of which more is known now.
+// Update has the slot hold e, of which more is known now: what worked on it. Which
+// request it is, and whose, must be what it was.
 func (s *Slot) Update(e *Entry) error {
 	if s == nil {
 		return nil

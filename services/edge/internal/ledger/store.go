@@ -32,8 +32,10 @@ type Moved struct {
 // NewSQLStore returns a store on db, which stays the caller's to close.
 func NewSQLStore(db *sqldb.DB) *SQLStore {
 	return &SQLStore{
-		db:      db,
-		entries: db.NewInserter("edge_usage", entryColumns, "ON CONFLICT (id) DO NOTHING"),
+		db: db,
+		entries: db.NewInserter("edge_usage", entryColumns, "ON CONFLICT (id) DO NOTHING").
+			Mostly("", "variant", "experiment", "arm").
+			Mostly(int64(0), "estimated", "hit", "saved_input", "saved_output", "reasoning", "audio_input", "audio_output", "documents"),
 		charges: db.NewInserter("edge_usage_charges", "entry, budget, period, amount", ""),
 		hours:   db.NewInserter("edge_usage_hours AS t", sumColumns, addToSum),
 		days:    db.NewInserter("edge_usage_days AS t", sumColumns, addToSum),

@@ -10,6 +10,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/backlog"
 )
 
 const (
@@ -55,7 +56,7 @@ type Writer struct {
 	wake, full chan struct{}
 
 	mu       sync.Mutex
-	queue    []Entry
+	queue    backlog.Queue[Entry]
 	first    int64 // the number of the queue's first entry
 	appended int64
 	behind   error
@@ -78,9 +79,9 @@ func (w *Writer) Put(e *Entry) error {
 		_, err = w.Journal.Append(e)
 	}
 	w.appended++
-	w.queue = append(w.queue, *e)
+	w.queue.Append(e)
 	signal(w.wake)
-	if len(w.queue) >= maxBatch {
+	if w.queue.Len() >= maxBatch {
 		signal(w.full)
 	}
 	return err
@@ -96,7 +97,7 @@ func (w *Writer) Refusing() error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue) < w.QueueSize {
+	if w.queue.Len() < w.QueueSize {
 		return nil
 	}
 	return errors.Join(errors.New("ledger: too many entries wait for the store"), w.behind)
@@ -128,7 +129,7 @@ func (w *Writer) writeBatch(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	w.mu.Lock()
-	batch := w.queue[:min(len(w.queue), maxBatch)]
+	batch := w.queue.First(maxBatch)
 	last := w.first + int64(len(batch)) - 1
 	w.mu.Unlock()
 	if len(batch) == 0 {
@@ -142,7 +143,7 @@ func (w *Writer) writeBatch(ctx context.Context) error {
 	}, func() { w.Written(batch) })
 	w.mu.Lock()
 	if w.behind = err; err == nil {
-		w.queue = append([]Entry(nil), w.queue[len(batch):]...) // copied, so that what is written can be freed
+		w.queue.Remove(len(batch))
 		w.first = last + 1
 	}
 	w.mu.Unlock()

@@ -13,10 +13,11 @@ import (
 	"path/filepath"
 )
 
-// FileBytes is the usual size of a file.
-const FileBytes = 1 << 20
+// FileBytes is the usual size of a file: three of them stay in memory while lines come
+// and go, for a page that left it costs more than all lines that fit on it.
+const FileBytes = 256 << 10
 
-// Log is lines in files of one directory, which nobody else may write to. Two of these
+// Log is lines in files of one directory, which nobody else may write to. A few of these
 // take turns as long as lines are done with. It is not safe for concurrent use.
 type Log struct {
 	// Head returns the objects with which each further file begins, so that those
@@ -25,7 +26,8 @@ type Log struct {
 	// Keep is how many bytes of the file that is written to may stay after all of them are
 	// done with.
 	Keep int
-	// Durable has a file survive a loss of power before the next one is begun.
+	// Durable has a file survive a loss of power before the next one is begun, and stay
+	// until Keep bytes came after it: who is done with it may not have it on the disk.
 	Durable bool
 
 	dir, prefix, suffix string
@@ -62,7 +64,9 @@ func (l *Log) next(room int) error {
 	}
 	l.number++
 	if l.current != nil {
-		Rest(l.current.mem)
+		if n := len(l.full); n > 0 {
+			Rest(l.full[n-1].mem) // nobody is done with it soon: the store is behind, or away
+		}
 		l.full = append(l.full, l.current)
 	}
 	l.current, l.broken = f, false
@@ -168,7 +172,7 @@ func (l *Log) Written(last int64) error {
 		}
 		l.failed = nil
 	}
-	for len(l.full) > 0 && l.full[0].last <= last {
+	for len(l.full) > 0 && l.full[0].last <= last && !l.stays() {
 		f := l.full[0]
 		l.full = l.full[1:]
 		if err := l.release(f); err != nil {
@@ -176,6 +180,15 @@ func (l *Log) Written(last int64) error {
 		}
 	}
 	return nil
+}
+
+// stays reports whether the oldest file, which is full and done with, is to stay.
+func (l *Log) stays() bool {
+	after := l.current.used
+	for _, f := range l.full[1:] {
+		after += f.used
+	}
+	return l.Durable && after < l.Keep
 }
 
 // restart begins anew, when all is done with.
@@ -191,7 +204,6 @@ func (l *Log) release(f *file) error {
 	if l.spare != nil || len(f.mem) > FileBytes || f.clear() != nil {
 		return f.remove()
 	}
-	Rest(f.mem)
 	l.spare = f
 	return nil
 }

@@ -42,7 +42,7 @@ func TestRest(t *testing.T) {
 	}
 }
 
-// Of the files of a log only the one that is written to is resident.
+// Of the files of a log those stay resident that take turns, and the others rest.
 func TestFilesThatAreFullRest(t *testing.T) {
 	dir := t.TempDir()
 	l := New(dir, "", ".lines")
@@ -52,19 +52,45 @@ func TestFilesThatAreFullRest(t *testing.T) {
 	defer func() { _ = l.Close(true) }()
 	object := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("x", 1000))
 	n := int64(0)
-	for len(files(t, dir)) < 4 {
+	for len(files(t, dir)) < 8 {
 		if err := l.Append(object, n); err != nil {
 			t.Fatal(err)
 		}
 		n++
 	}
-	if got := testkit.Resident(t, dir); got > FileBytes {
-		t.Errorf("%d KB of four files are resident", got>>10)
+	if got := testkit.Resident(t, dir); got > 2*FileBytes {
+		t.Errorf("%d KB of eight files are resident", got>>10)
 	}
 	if err := l.Written(n - 2); err != nil {
 		t.Fatal(err)
 	}
-	if got := testkit.Resident(t, dir); got > FileBytes {
+	if got := testkit.Resident(t, dir); got > 3*FileBytes {
 		t.Errorf("%d KB are resident when the others are done with", got>>10)
+	}
+}
+
+// As long as lines are soon done with, no page leaves memory: it would come back for the
+// next one.
+func TestFilesThatTakeTurnsDoNotRest(t *testing.T) {
+	dir := t.TempDir()
+	l := New(dir, "", ".lines")
+	l.Keep = FileBytes
+	if err := l.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close(true) }()
+	object := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("x", 1000))
+	for n := range int64(4 * FileBytes / 1000) {
+		if err := l.Append(object, n); err != nil {
+			t.Fatal(err)
+		}
+		if n%100 == 0 {
+			if err := l.Written(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := testkit.Resident(t, dir); got < 2*FileBytes-(64<<10) {
+		t.Errorf("%d KB are resident", got>>10)
 	}
 }

@@ -155,9 +155,11 @@ func (s *steps) keep(ctx context.Context, entry *audit.Entry, method string, sta
 	conclude(entry, &rec, err)
 	var sealed *audit.Sealed
 	if content := entry.Content(); content != nil {
-		sealed = content.Seal(ctx, &rec)
+		of := rec // most have none, and the record costs no memory of its own
+		sealed = content.Seal(ctx, &of)
+		rec = of
 	}
-	unkept := s.Trail.AppendWith(ctx, rec, sealed)
+	unkept := s.Trail.AppendWith(ctx, &rec, sealed)
 	if unkept == nil && entry.Begun() {
 		unkept = s.Trail.Settle(ctx)
 	}
