@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type body struct {
 	timeout time.Duration
 	err     error
 	allowed int64 // how many bytes ReadCloser lets through
+	length  int64 // as told; below 0: unknown
 
 	raw io.ReadCloser
 	// expects: reading it tells the client to send it (Expect: 100-continue).
@@ -69,6 +71,7 @@ type body struct {
 func (h *handler) limitBody(b *body, w http.ResponseWriter, r *http.Request) {
 	b.rc, b.clock, b.timeout = *http.NewResponseController(w), h.Clock, h.cfg.BodyTimeout
 	b.slow, b.pace = func(string) {}, *pace.New(int64(h.cfg.MinBodyRate), h.cfg.BodyTimeout)
+	b.length = r.ContentLength
 	b.raw, b.expects, b.whole = r.Body, r.Header.Get("Expect") != "", r.Body == http.NoBody
 	b.allow(w, int64(h.cfg.MaxBodyBytes))
 }
@@ -82,12 +85,27 @@ func (b *body) allow(w http.ResponseWriter, n int64) {
 
 // readAll reads the whole body.
 func (b *body) readAll() ([]byte, error) {
-	data, err := io.ReadAll(b)
-	if err != nil {
-		return nil, b.fail(bodyError(err))
+	data := make([]byte, 0, min(max(b.length+1, minAtOnce), maxAtOnce))
+	for {
+		n, err := b.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return data, nil
+		case err != nil:
+			return nil, b.fail(bodyError(err))
+		case len(data) == cap(data):
+			data = slices.Grow(data, len(data))
+		}
 	}
-	return data, nil
 }
+
+// What is reserved for a body at once: all of it, when its length is told and no more is
+// taken on a client's word alone.
+const (
+	minAtOnce = 512
+	maxAtOnce = 64 << 10
+)
 
 // hold has the body, which was read to its end, read again.
 func (b *body) hold(data []byte) {
