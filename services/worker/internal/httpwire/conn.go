@@ -94,7 +94,8 @@ func (cn *conn) exchange(ctx context.Context, r *Request, kept bool, most int64)
 			stop()
 			return nil, nil, errors.Join(failed, err)
 		}
-		if resp.StatusCode >= http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols {
+		interim := resp.StatusCode >= http.StatusContinue && resp.StatusCode < http.StatusOK
+		if !interim || resp.StatusCode == http.StatusSwitchingProtocols {
 			last := resp.Close || failed != nil || resp.StatusCode < http.StatusOK ||
 				resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 			cn.begun(resp, &body{Reader: resp.Body, conn: cn, ctx: ctx, stop: stop, last: last})
