@@ -12,3 +12,10 @@ func New(net.Conn) *Probe { return new(Probe) }
 
 // Quiet cannot tell here; a connection that was closed is found out by its use.
 func (*Probe) Quiet() bool { return true }
+
+// Without calls of the system that end at once, writing is left to package net.
+func readNow(uintptr, []byte) (n int, done bool, err error) { return 0, false, nil }
+
+func quietNow(uintptr) bool { return true }
+
+func writeNow(uintptr, []byte) int { return 0 }

@@ -1,3 +1,4 @@
-// Package quietconn tells of a connection that was kept whether it may carry another
-// request. It knows no protocol; start reading at Probe.
+// Package quietconn is for who asks on a connection that was kept: Probe tells whether it
+// may carry another request, and Asker writes that and waits for the answer. It knows no
+// protocol.
 package quietconn

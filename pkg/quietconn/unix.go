@@ -30,9 +30,7 @@ func New(c net.Conn) *Probe {
 	}
 	p.raw = raw
 	p.look = func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		p.still = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
+		p.still = quietNow(fd)
 		return true
 	}
 	return p
@@ -47,4 +45,34 @@ func (p *Probe) Quiet() bool {
 	p.still = false
 	err := p.raw.Read(p.look)
 	return err == nil && p.still
+}
+
+func quietNow(fd uintptr) bool {
+	var b [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
+}
+
+// readNow reads what is there; done is false when nothing is.
+func readNow(fd uintptr, p []byte) (n int, done bool, err error) {
+	for {
+		// As package net does: the race detector knows these calls.
+		n, err = syscall.Read(int(fd), p)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, false, nil
+		default:
+			return max(n, 0), true, err
+		}
+	}
+}
+
+// writeNow writes what there is room for, and returns how much that was.
+func writeNow(fd uintptr, p []byte) int {
+	n, err := syscall.Write(int(fd), p)
+	if err != nil {
+		return 0
+	}
+	return n
 }

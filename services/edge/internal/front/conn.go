@@ -29,6 +29,7 @@ type conn struct {
 	over    bool // net/http has it now
 	linger  bool // the client may be sending what nobody reads
 	posted  bool // the latest request was a POST
+	bounded bool // there is a deadline of writing
 
 	in    input
 	tried struct { // what try has read
@@ -173,8 +174,16 @@ func (c *conn) answer(req *http.Request) bool {
 	if req.MultipartForm != nil {
 		_ = req.MultipartForm.RemoveAll()
 	}
-	if w.deadline {
-		_ = c.rwc.SetWriteDeadline(time.Time{})
+	if c.secured != nil { // which may write while it reads
+		c.unbound()
 	}
 	return keep
+}
+
+// unbound lifts the deadline of writing.
+func (c *conn) unbound() {
+	if c.bounded {
+		c.bounded = false
+		_ = c.rwc.SetWriteDeadline(time.Time{})
+	}
 }

@@ -2,6 +2,7 @@ package front
 
 import (
 	"net/http"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (b *buffer) fields(h http.Header, status int) {
 		for _, v := range values {
 			b.b = append(append(b.b, name...), ": "...)
 			begin := len(b.b)
-			b.b = append(b.b, strings.Trim(v, " \t\r\n")...)
+			b.b = append(b.b, textproto.TrimString(v)...)
 			for i, c := range b.b[begin:] {
 				if c == '\r' || c == '\n' {
 					b.b[begin+i] = ' '

@@ -126,7 +126,7 @@ func field(line []byte) (name, value []byte, ok bool) {
 
 // token says whether c may be part of a field's name (RFC 9110, section 5.6.2).
 func token(c byte) bool {
-	return alphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+	return alphanumeric(c) || c == '-' || strings.IndexByte("!#$%&'*+.^_`|~", c) >= 0
 }
 
 func alphanumeric(c byte) bool {

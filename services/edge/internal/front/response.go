@@ -32,7 +32,7 @@ type response struct {
 	written  int64
 	chunked  bool
 	close    bool // the connection ends with this answer
-	deadline bool // of writing, which has to be lifted
+	deadline bool // of writing was said by the handler
 	over     bool
 	err      error // the client cannot be reached
 }
@@ -131,7 +131,7 @@ func (w *response) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline bounds the writing.
 func (w *response) SetWriteDeadline(t time.Time) error {
-	w.deadline = !t.IsZero()
+	w.deadline, w.conn.bounded = true, !t.IsZero()
 	return w.conn.rwc.SetWriteDeadline(t)
 }
 

@@ -58,6 +58,9 @@ func (w *response) chunkSize(n int) []byte {
 
 // send writes the parts.
 func (w *response) send(parts ...[]byte) error {
+	if !w.deadline {
+		w.conn.unbound() // it was the answer's before, and most handlers set their own
+	}
 	parts = slices.DeleteFunc(parts, func(part []byte) bool { return len(part) == 0 })
 	all, err := net.Buffers(parts), error(nil)
 	switch {

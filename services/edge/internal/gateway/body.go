@@ -47,6 +47,7 @@ type body struct {
 	timeout time.Duration
 	err     error
 	allowed int64 // how many bytes ReadCloser lets through
+	length  int64 // as told; below 0: unknown
 
 	raw io.ReadCloser
 	// expects: reading it tells the client to send it (Expect: 100-continue).
@@ -69,6 +70,7 @@ type body struct {
 func (h *handler) limitBody(b *body, w http.ResponseWriter, r *http.Request) {
 	b.rc, b.clock, b.timeout = *http.NewResponseController(w), h.Clock, h.cfg.BodyTimeout
 	b.slow, b.pace = func(string) {}, *pace.New(int64(h.cfg.MinBodyRate), h.cfg.BodyTimeout)
+	b.length = r.ContentLength
 	b.raw, b.expects, b.whole = r.Body, r.Header.Get("Expect") != "", r.Body == http.NoBody
 	b.allow(w, int64(h.cfg.MaxBodyBytes))
 }
@@ -78,15 +80,6 @@ func (b *body) allow(w http.ResponseWriter, n int64) {
 	if b.ReadCloser == nil || n != b.allowed {
 		b.ReadCloser, b.allowed = http.MaxBytesReader(w, b.raw, n), n
 	}
-}
-
-// readAll reads the whole body.
-func (b *body) readAll() ([]byte, error) {
-	data, err := io.ReadAll(b)
-	if err != nil {
-		return nil, b.fail(bodyError(err))
-	}
-	return data, nil
 }
 
 // hold has the body, which was read to its end, read again.

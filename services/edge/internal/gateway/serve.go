@@ -11,18 +11,18 @@ import (
 	"github.com/poterne/poterne/pkg/requestid"
 )
 
-// withRequestID gives a request its id: the client's, when it is valid. What comes
-// behind has a copy of the server's request.
+const headerRequestID = "X-Request-Id"
+
+// withRequestID gives a request its id, which the answer has: the client's, when it is
+// valid.
 func (h *handler) withRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get("X-Request-Id")
+		id := r.Header.Get(headerRequestID)
 		if !requestid.Valid(id) {
 			id = h.IDs.New()
 		}
-		w.Header()["X-Request-Id"] = []string{id}
-		ctx, place := requestid.Hold(r.Context())
-		place.Fill(id)
-		next.ServeHTTP(w, r.WithContext(ctx))
+		w.Header()[headerRequestID] = []string{id}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -54,11 +54,14 @@ func (h *handler) withCORS(next http.Handler) http.Handler {
 	}).Handler(next)
 }
 
-// ServeHTTP gives a request its trace, and answers it.
+// ServeHTTP gives a request its context and its trace, and answers it.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := h.Clock.Now()
 	w := rw.(*writer) //nolint:errcheck // withLimits stands before
-	ctx := h.Telemetry.Propagator.Extract(r.Context(), traceHeaders{propagation.HeaderCarrier(r.Header)})
+	header := w.Header()
+	ctx, place := requestid.Hold(r.Context())
+	place.Fill(header[headerRequestID][0]) // withRequestID stands before
+	ctx = h.Telemetry.Propagator.Extract(ctx, traceHeaders{propagation.HeaderCarrier(r.Header)})
 	path := r.URL.EscapedPath()
 	rt, allowed := h.find(r.Method, path)
 	name := unknownRoute
@@ -68,10 +71,10 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	ctx, span := h.tracer.Start(ctx, "HTTP "+name, h.kind...)
 	defer span.End()
 
-	header := w.Header()
 	h.Telemetry.Propagator.Inject(ctx, traceHeaders{propagation.HeaderCarrier(header)})
 
-	r = r.WithContext(h.withArrival(ctx, r))
+	r = r.WithContext(h.withArrival(ctx, r)) // a copy: the server looks at the body of its own
+	r.Body = &w.body
 	defer func() {
 		if v := recover(); v != nil {
 			h.panicked(w, r, v)

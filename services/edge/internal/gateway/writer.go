@@ -28,7 +28,7 @@ type writer struct {
 }
 
 // withLimits bounds what the client of a request can hold up: its body, and
-// every write to it. It changes the request, which must not be the server's.
+// every write to it. ServeHTTP gives the request that body.
 func (h *handler) withLimits(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := &writer{
@@ -36,7 +36,6 @@ func (h *handler) withLimits(next http.Handler) http.Handler {
 			clock: h.Clock, pace: *pace.New(int64(h.cfg.MinAnswerRate), h.cfg.WriteTimeout), slow: func(string) {},
 		}
 		h.limitBody(&w.body, rw, r)
-		r.Body = &w.body // of our request: the server looks at the body of its own
 		next.ServeHTTP(w, r)
 		w.begin(http.StatusOK)
 	})

@@ -114,7 +114,7 @@ func (c *Client) do(ctx context.Context, r *Request, most int64) (*http.Response
 		if err != nil {
 			return nil, nil, err
 		}
-		resp, whole, err := cn.exchange(ctx, r, most)
+		resp, whole, err := cn.exchange(ctx, r, kept, most)
 		if err == nil {
 			return resp, whole, nil
 		}
@@ -157,20 +157,20 @@ func (c *Client) append(b []byte, r *Request) []byte {
 
 // connection returns one that was kept, or a new one.
 func (c *Client) connection(ctx context.Context) (cn *conn, kept bool, err error) {
-	for cn := c.take(); cn != nil; cn = c.take() {
-		if cn.probe.Quiet() {
-			return cn, true, nil
-		}
-		cn.close()
+	if cn := c.take(); cn != nil {
+		return cn, true, nil
 	}
 	d := net.Dialer{Timeout: c.opts.DialTimeout, KeepAlive: 30 * time.Second}
 	nc, err := d.DialContext(ctx, "tcp", c.opts.Addr)
 	if err != nil {
 		return nil, false, err
 	}
-	cn = &conn{client: c, conn: nc, probe: quietconn.New(nc), interrupt: func() { _ = nc.SetDeadline(time.Unix(1, 0)) }} // long over
+	cn = &conn{
+		client: c, conn: nc, asker: quietconn.NewAsker(nc),
+		interrupt: func() { _ = nc.SetDeadline(time.Unix(1, 0)) }, // long over
+	}
 	cn.r = bufio.NewReaderSize(&cn.limited, c.opts.ReadBuffer)
-	cn.limited.from = nc
+	cn.limited.from = cn.asker
 	return cn, false, nil
 }
 

@@ -17,11 +17,11 @@ import (
 type conn struct {
 	client  *Client
 	conn    net.Conn
+	asker   *quietconn.Asker
 	limited limited
 	r       *bufio.Reader
 	out     []byte
 	since   time.Time // when it was put away
-	probe   *quietconn.Probe
 	// interrupt ends reads and writes.
 	interrupt func()
 
@@ -64,12 +64,17 @@ const maxKeep = 16 << 10
 const maxInterim = 5
 
 // exchange writes a request and reads the head of its answer, and the body of an ordinary
-// one of up to most bytes.
-func (cn *conn) exchange(ctx context.Context, r *Request, most int64) (*http.Response, []byte, error) {
+// one of up to most bytes. Nothing is written to a connection that was kept and has ended.
+func (cn *conn) exchange(ctx context.Context, r *Request, kept bool, most int64) (*http.Response, []byte, error) {
 	stop := context.AfterFunc(ctx, cn.interrupt)
 	cn.out = cn.client.append(cn.out[:0], r)
 	cn.limited.left, cn.limited.any = maxHead, false
-	_, failed := cn.conn.Write(cn.out)
+	cn.asker.Ask(cn.out, kept)
+	if _, err := cn.r.Peek(1); errors.Is(err, quietconn.ErrNotQuiet) {
+		stop()
+		return nil, nil, err
+	}
+	failed := cn.asker.Failed() // what else is wrong is said by the reads below
 	if cap(cn.out) > maxKeep {
 		cn.out = nil
 	}
@@ -89,7 +94,8 @@ func (cn *conn) exchange(ctx context.Context, r *Request, most int64) (*http.Res
 			stop()
 			return nil, nil, errors.Join(failed, err)
 		}
-		if resp.StatusCode >= http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols {
+		interim := resp.StatusCode >= http.StatusContinue && resp.StatusCode < http.StatusOK
+		if !interim || resp.StatusCode == http.StatusSwitchingProtocols {
 			last := resp.Close || failed != nil || resp.StatusCode < http.StatusOK ||
 				resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 			cn.begun(resp, &body{Reader: resp.Body, conn: cn, ctx: ctx, stop: stop, last: last})

@@ -155,6 +155,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
 	f.Add("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
 	f.Add("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 500 No\r\n\r\nabc")
+	f.Add("HTTP/1.1 000 \n\r\nHTTP/0.0 200 000\n\r\n000")
 	f.Fuzz(func(t *testing.T, text string) {
 		addr := raw(t, []string{text})
 		c := client(t, addr, nil)

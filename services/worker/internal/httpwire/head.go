@@ -89,8 +89,9 @@ type line struct{ name, value string }
 func nextLine(lines string) (l line, rest string, ok bool) {
 	text, rest, ended := strings.Cut(lines, "\r\n")
 	name, value, named := strings.Cut(text, ":")
-	value = textproto.TrimString(value)
-	return line{name, value}, rest, ended && named && httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value)
+	value = textproto.TrimString(value) // of ends of lines, too, which http.ReadResponse takes for such
+	alone := strings.IndexByte(text, '\n') < 0
+	return line{name, value}, rest, ended && named && alone && httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value)
 }
 
 // tells notes the body's length, which must be below 0 before, if the line names it. It

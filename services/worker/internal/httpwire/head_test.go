@@ -77,6 +77,7 @@ func agrees(t *testing.T, text string) bool {
 func FuzzOrdinaryHead(f *testing.F) {
 	f.Add(usual)
 	f.Add("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX:\t\r\nPragma: no-cache\r\n\r\nabc")
+	f.Add("HTTP/1.1 200 \r\n0:\n\r\nContent-Length:0\r\n\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) < 16<<10 {
 			agrees(t, text)

@@ -1,0 +1,143 @@
+package quietconn_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/poterne/poterne/pkg/quietconn"
+)
+
+// pair returns the two ends of a connection of the kernel's.
+func pair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	var d net.Dialer
+	client, err = d.DialContext(t.Context(), "tcp", l.Addr().String())
+	require.NoError(t, err)
+	server, err = l.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = client.Close(), server.Close() })
+	return client, server
+}
+
+// wrapped is a connection that is not the kernel's.
+type wrapped struct{ net.Conn }
+
+func TestAnAskersAnswersFollowItsRequests(t *testing.T) {
+	for _, kernel := range []bool{true, false} {
+		client, server := pair(t)
+		if !kernel {
+			client = wrapped{client}
+		}
+		require.NoError(t, client.SetDeadline(time.Now().Add(time.Minute)))
+		go func() { _, _ = io.Copy(server, server) }()
+		a := quietconn.NewAsker(client)
+		// The last ones are more than any socket takes at once.
+		for _, size := range []int{1, 100, 5000, 64 << 10, 16 << 20, 3} {
+			request := bytes.Repeat([]byte{byte(size), 'x'}, size)
+			answer := make([]byte, len(request))
+			var filled sync.WaitGroup
+			if size > 1<<20 { // who echoes must be read while it is written to
+				a.Ask(request[:2], true)
+				first := make([]byte, 2)
+				_, err := io.ReadFull(a, first)
+				require.NoError(t, err)
+				filled.Go(func() { _, _ = io.ReadFull(client, answer) })
+			}
+			a.Ask(request, true)
+			if size > 1<<20 {
+				_, err := a.Read(nil)
+				require.NoError(t, err)
+				filled.Wait()
+			} else {
+				_, err := io.ReadFull(a, answer)
+				require.NoError(t, err)
+			}
+			require.NoError(t, a.Failed())
+			require.True(t, bytes.Equal(request, answer), "%d bytes", size)
+		}
+	}
+}
+
+func TestAnAskersWaitEnds(t *testing.T) {
+	t.Run("with the answer that came before it waited", func(t *testing.T) {
+		client, server := pair(t)
+		a := quietconn.NewAsker(client)
+		for i := range 2000 { // a wake-up that is lost would be waited for until the deadline
+			go func() {
+				var b [1]byte
+				_, _ = io.ReadFull(server, b[:])
+				_, _ = server.Write(b[:])
+			}()
+			require.NoError(t, client.SetDeadline(time.Now().Add(10*time.Second)))
+			a.Ask([]byte("?"), i > 0)
+			var b [8]byte
+			n, err := a.Read(b[:])
+			require.NoError(t, err)
+			require.Equal(t, "?", string(b[:n]))
+		}
+	})
+	t.Run("with the other side's end", func(t *testing.T) {
+		client, server := pair(t)
+		a := quietconn.NewAsker(client)
+		require.NoError(t, server.(*net.TCPConn).CloseWrite())
+		a.Ask([]byte("?"), true)
+		_, err := a.Read(make([]byte, 8))
+		require.ErrorIs(t, err, quietconn.ErrNotQuiet)
+		time.Sleep(10 * time.Millisecond) // the poller has heard of it, too
+		a.Ask([]byte("!"), false)
+		_, err = a.Read(make([]byte, 8))
+		require.ErrorIs(t, err, io.EOF)
+		var b [2]byte
+		n, err := server.Read(b[:])
+		require.NoError(t, err)
+		require.Equal(t, "!", string(b[:n]), "what was refused was not written")
+	})
+	t.Run("with what came unasked", func(t *testing.T) {
+		client, server := pair(t)
+		a := quietconn.NewAsker(client)
+		_, err := server.Write([]byte("no"))
+		require.NoError(t, err)
+		a.Ask([]byte("?"), true)
+		_, err = a.Read(make([]byte, 8))
+		require.ErrorIs(t, err, quietconn.ErrNotQuiet)
+	})
+	t.Run("with a deadline, set before or meanwhile", func(t *testing.T) {
+		client, _ := pair(t)
+		a := quietconn.NewAsker(client)
+		a.Ask([]byte("?"), true)
+		time.AfterFunc(20*time.Millisecond, func() { _ = client.SetDeadline(time.Unix(1, 0)) })
+		_, err := a.Read(make([]byte, 8))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		a.Ask([]byte("?"), false)
+		_, err = a.Read(make([]byte, 8))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, a.Failed(), os.ErrDeadlineExceeded)
+	})
+}
+
+func TestWhatAnAskerCannotWriteMayHaveBeenAnswered(t *testing.T) {
+	client, server := pair(t)
+	a := quietconn.NewAsker(client)
+	require.NoError(t, client.(*net.TCPConn).CloseWrite())
+	_, err := server.Write([]byte("no"))
+	require.NoError(t, err)
+	a.Ask([]byte("?"), false)
+	var b [8]byte
+	n, err := a.Read(b[:])
+	require.NoError(t, err)
+	require.Equal(t, "no", string(b[:n]))
+	require.Error(t, a.Failed())
+	require.False(t, errors.Is(a.Failed(), os.ErrDeadlineExceeded))
+}
