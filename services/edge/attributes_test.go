@@ -87,8 +87,16 @@ func (f *fakeRegistry) Watch(_ *registryv1.WatchRequest, out grpc.ServerStreamin
 	if err := out.Send(&registryv1.WatchResponse{Revision: 1, Event: &registryv1.WatchResponse_Snapshot{Snapshot: part}}); err != nil {
 		return err
 	}
-	<-out.Context().Done()
-	return nil
+	for {
+		select {
+		case m := <-f.changes:
+			if err := out.Send(m); err != nil {
+				return err
+			}
+		case <-out.Context().Done():
+			return nil
+		}
+	}
 }
 
 func (f *fakeInference) verdicts(t *testing.T) *inferencev1.PolicyVerdicts {

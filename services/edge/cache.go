@@ -12,7 +12,7 @@ func (s *Service) answers() *openai.Answers {
 		return nil
 	}
 	return &openai.Answers{
-		Cache: s.security.Cache, Collections: searchv1.NewSearchServiceClient(s.backends.search),
+		Cache: s.security.Cache, Serving: s.security.Serving, Collections: searchv1.NewSearchServiceClient(s.backends.search),
 		Detectors: openai.DetectorsDigest(s.cfg.Detectors),
 	}
 }

@@ -294,6 +294,8 @@ type fakeRegistry struct {
 
 	// models is what watchers are told; nil: nobody may watch.
 	models atomic.Pointer[registryv1.SnapshotPart]
+	// changes are told to a watcher as they come; nil: none do.
+	changes chan *registryv1.WatchResponse
 
 	mu       sync.Mutex
 	variants map[string]*registryv1.Variant // by name

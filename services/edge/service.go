@@ -48,6 +48,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/responses"
 	"github.com/poterne/poterne/services/edge/internal/searchroute"
 	"github.com/poterne/poterne/services/edge/internal/security"
+	"github.com/poterne/poterne/services/edge/internal/serving"
 	"github.com/poterne/poterne/services/edge/internal/wellformed"
 )
 
@@ -151,6 +152,7 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err := s.gateBackends(); err != nil { //nolint:contextcheck // limits are no one request's
 		return err
 	}
+	s.backends.registry = serving.Noting(s.backends.registry, s.security.Serving)
 	s.backends.search = searchroute.New(s.backends.search, s.security.Routes)
 	rules := detect.NewRules(s.cfg.Detectors, detect.All())
 	inspector := inspect.New(rules, s.security.Metrics)

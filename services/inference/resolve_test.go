@@ -37,9 +37,20 @@ func TestWhatWouldAnswerIsWhatAnswers(t *testing.T) {
 			t.Errorf("%v was said, and %v answered", said, by)
 		}
 		met[said.GetArm()] = true
+		if said.GetBasis() != inferencev1.ServingBasis_SERVING_BASIS_SUBJECT {
+			t.Errorf("%v rests on the routing key", said)
+		}
 	}
 	if len(met) != 2 {
 		t.Errorf("20 keys met %v", met)
+	}
+	for model, want := range map[string]inferencev1.ServingBasis{
+		"m": inferencev1.ServingBasis_SERVING_BASIS_REQUEST, "m@v2": inferencev1.ServingBasis_SERVING_BASIS_MODEL,
+	} {
+		said, err := m.client.ResolveServing(caller(t), &inferencev1.ResolveServingRequest{Model: model})
+		if err != nil || said.GetBasis() != want {
+			t.Errorf("%s without a routing key: %v, %v", model, said, err)
+		}
 	}
 	ctx := identity.NewContext(t.Context(), identity.Caller{Tenant: "acme", Subject: "alice"})
 	for _, model := range []string{"b-beta", "nothing"} {

@@ -55,7 +55,13 @@ type Follower struct {
 	current atomic.Bool
 	heard   atomic.Int64 // when the registry last said something, in microseconds; 0: never
 	states  int64        // how many states of models there were
+	present atomic.Pointer[present]
+	changes int64 // how many presents there were
 }
+
+// present is where in the registry's history what is known is. It is not changed once
+// made.
+type present struct{ change, revision int64 }
 
 // NewFollower returns one that knows nothing until its component runs.
 func NewFollower(d Deps) *Follower {
@@ -88,6 +94,29 @@ func (f *Follower) Age() (time.Duration, bool) {
 	return max(0, f.d.Clock.Now().Sub(time.UnixMicro(at))), true
 }
 
+// Present returns the registry's revision as far as it was told, of prompts as of models,
+// and a number that is another one after anything changed and each time that the stream
+// was lost; 0 while there is none. The stream may have been dead for as long as silence
+// without that being known.
+func (f *Follower) Present() (change, revision int64) {
+	p := f.present.Load()
+	if p == nil {
+		return 0, 0
+	}
+	return p.change, p.revision
+}
+
+// move notes where in the registry's history what is known is now. A heartbeat says that
+// nothing happened, unless it brings a revision that was of something else.
+func (f *Follower) move(msg *registryv1.WatchResponse) {
+	revision := msg.GetRevision()
+	if p := f.present.Load(); p != nil && msg.GetHeartbeat() != nil && p.revision == revision {
+		return
+	}
+	f.changes++
+	f.present.Store(&present{change: f.changes, revision: revision})
+}
+
 // Component returns the part that follows the registry.
 func (f *Follower) Component() lifecycle.Component {
 	return lifecycle.Component{Name: "models", Run: func(ctx context.Context) error {
@@ -107,6 +136,7 @@ func (f *Follower) Component() lifecycle.Component {
 
 // ended tells, once, that the registry cannot be followed.
 func (f *Follower) ended(ctx context.Context, err error, first bool) {
+	f.present.Store(nil)
 	if was := f.current.Swap(false); ctx.Err() != nil || !was && !first {
 		return
 	}
@@ -129,7 +159,7 @@ func (f *Follower) follow(ctx context.Context) error {
 	defer cancel(nil)
 	heard := make(chan struct{}, 1)
 	go f.guard(ctx, heard, cancel)
-	stream, err := f.d.Registry.Watch(ctx, &registryv1.WatchRequest{})
+	stream, err := f.d.Registry.Watch(ctx, &registryv1.WatchRequest{Prompts: true}) // their revisions count in Present
 	if err != nil {
 		return fmt.Errorf("watch the registry: %w", err)
 	}
@@ -209,6 +239,9 @@ func (f *Follower) apply(msg *registryv1.WatchResponse, parts *Set) (*Set, error
 	}
 	if _, whole := msg.GetEvent().(*registryv1.WatchResponse_Snapshot); whole && !f.current.Swap(true) {
 		f.d.Report("")
+	}
+	if f.current.Load() {
+		f.move(msg)
 	}
 	return nil, nil //nolint:nilnil // nothing is left over
 }

@@ -199,3 +199,60 @@ func TestFollow(t *testing.T) {
 		}
 	})
 }
+
+// TestPresent: every change has a number of its own, each stream too, and there is none
+// while nothing is followed.
+func TestPresent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := &fakeRegistry{streams: make(chan *fakeStream)}
+		f := NewFollower(Deps{Registry: registry, Clock: clock.Real(), Log: slog.New(slog.DiscardHandler)})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Component().Run(ctx) }()
+		s := <-registry.streams
+		numbers := map[int64]bool{}
+		wants := func(what string, known, anew bool, revision int64) {
+			t.Helper()
+			synctest.Wait()
+			change, got := f.Present()
+			if (change != 0) != known || got != revision || known && numbers[change] == anew {
+				t.Errorf("%s: change %d, revision %d", what, change, got)
+			}
+			numbers[change] = true
+		}
+		heartbeat := func(revision int64) *registryv1.WatchResponse {
+			return &registryv1.WatchResponse{Revision: revision, Event: &registryv1.WatchResponse_Heartbeat{Heartbeat: new(registryv1.Heartbeat)}}
+		}
+		wants("before anything came", false, false, 0)
+		s.messages <- heartbeat(4)
+		wants("a heartbeat before the snapshot", false, false, 0)
+		part := whole(state("m", nil))
+		part.GetSnapshot().Last, part.Revision = false, 0
+		s.messages <- part
+		wants("a part of a snapshot", false, false, 0)
+		last := whole(state("n", nil))
+		last.GetSnapshot().First, last.Revision = false, 4
+		s.messages <- last
+		wants("the snapshot", true, true, 4)
+		s.messages <- heartbeat(4)
+		wants("a heartbeat", true, false, 4)
+		s.messages <- &registryv1.WatchResponse{Revision: 5, Event: &registryv1.WatchResponse_Changed{Changed: state("n", nil)}}
+		wants("a model changed", true, true, 5)
+		s.messages <- &registryv1.WatchResponse{Revision: 6, Event: &registryv1.WatchResponse_Removed{Removed: "n"}}
+		wants("a model is gone", true, true, 6)
+		s.messages <- &registryv1.WatchResponse{Revision: 6, Event: &registryv1.WatchResponse_PromptChanged{PromptChanged: new(registryv1.PromptState)}}
+		wants("a prompt changed", true, true, 6)
+		s.messages <- heartbeat(7)
+		wants("its revision", true, true, 7)
+		close(s.messages)
+		wants("the stream ended", false, false, 0)
+		s = <-registry.streams
+		s.messages <- whole(state("m", nil))
+		wants("another stream", true, true, 1)
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		wants("after the end", false, false, 0)
+	})
+}

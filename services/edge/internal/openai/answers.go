@@ -19,6 +19,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
+	"github.com/poterne/poterne/services/edge/internal/serving"
 )
 
 // HeaderSimilarity is how similar the question was that the answer was made for, of
@@ -32,7 +33,9 @@ type Collections interface {
 
 // Answers is where answers are kept, and what their keys need.
 type Answers struct {
-	Cache       *respcache.Cache
+	Cache *respcache.Cache
+	// Serving remembers for a moment what would answer.
+	Serving     *serving.Memory
 	Collections Collections
 	// Detectors stands for the configuration of the detectors.
 	Detectors string
@@ -81,8 +84,9 @@ type plan struct {
 	scope  respcache.Scope
 	// alone says that the answer in one form is none in the other.
 	alone bool
-	// serving is what would answer.
-	serving *inferencev1.ResolveServingResponse
+	// serving is what would answer; remembered says that inference was not asked for it.
+	serving    *inferencev1.ResolveServingResponse
+	remembered bool
 	// rests is told what the answer rests on; pack has the context builder find it.
 	rests      *rests
 	retrieval  *edgev1.Retrieval
@@ -163,7 +167,7 @@ func (s *Server) scope(ctx context.Context, p *plan, a *asked, caller identity.C
 		ask.Prompt = &inferencev1.Prompt{Id: a.prompt.GetId(), Version: a.prompt.GetVersion(), Variables: a.prompt.GetVariables()}
 	}
 	var err error
-	if p.serving, err = s.Inference.ResolveServing(ctx, ask); err != nil || p.serving.GetDigest() == "" {
+	if p.serving, p.remembered, err = s.Answers.Serving.Resolve(ctx, s.Inference, ask); err != nil || p.serving.GetDigest() == "" {
 		return respcache.PassUnresolved
 	}
 	v, limits := p.serving, obligation.LimitsFrom(ctx)

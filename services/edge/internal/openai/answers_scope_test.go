@@ -79,6 +79,7 @@ func immaterial() map[string]string {
 	return map[string]string{
 		"ResolveServingResponse.version":  "the digest says which it is",
 		"ResolveServingResponse.revision": "it changes with everything in the registry",
+		"ResolveServingResponse.basis":    "it says for which other requests the same was said",
 		"Collection.document_count":       "an estimate, which is not always the same; the generation says what changed",
 		"Collection.chunk_count":          "the same",
 		"Caller.Subject":                  "callers of a tenant share answers; a rule's per_subject, and memory, put it in",
@@ -164,6 +165,8 @@ func other(t *testing.T, m protoreflect.Message, fd protoreflect.FieldDescriptor
 		m.Set(fd, of(int32(m.Get(fd).Int())+1))
 	case fd.Kind() == protoreflect.Int64Kind:
 		m.Set(fd, of(m.Get(fd).Int()+1))
+	case fd.Kind() == protoreflect.EnumKind:
+		m.Set(fd, protoreflect.ValueOfEnum(m.Get(fd).Enum()+1))
 	case fd.Kind() == protoreflect.BoolKind:
 		m.Set(fd, of(!m.Get(fd).Bool()))
 	case fd.Kind() == protoreflect.DoubleKind:

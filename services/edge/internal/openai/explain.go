@@ -56,7 +56,7 @@ func explainBypass(ctx context.Context, why string) {
 // explainMiss notes that nothing was kept that could be given.
 func (s *Server) explainMiss(ctx context.Context, p *plan, start time.Time) {
 	audit.From(ctx).Decide(explain.Decision{
-		Step: explain.Cache, Outcome: string(respcache.Miss), Attributes: []explain.Attribute{{Name: "scope", Value: p.scopeName()}},
+		Step: explain.Cache, Outcome: string(respcache.Miss), Attributes: []explain.Attribute{{Name: "scope", Value: p.scopeName()}, p.explainServing()},
 		Start: start, Duration: s.Clock.Now().Sub(start),
 	})
 }
@@ -64,10 +64,10 @@ func (s *Server) explainMiss(ctx context.Context, p *plan, start time.Time) {
 // explainHit notes that an answer was given that was made before.
 func (s *Server) explainHit(ctx context.Context, p *plan, state respcache.State, e *respcache.Entry, similarity float64, start time.Time) {
 	now := s.Clock.Now()
-	at := [3]explain.Attribute{
-		{Name: "scope", Value: p.scopeName()}, {Name: "age_s", Value: strconv.FormatInt(int64(e.Age(now)/time.Second), 10)},
+	at := [4]explain.Attribute{
+		{Name: "scope", Value: p.scopeName()}, p.explainServing(), {Name: "age_s", Value: strconv.FormatInt(int64(e.Age(now)/time.Second), 10)},
 	}
-	list := at[:2]
+	list := at[:3]
 	if state == respcache.HitSemantic {
 		list = append(list, explain.Attribute{Name: "similarity", Value: strconv.FormatFloat(similarity, 'f', 4, 64)})
 	}
@@ -78,8 +78,16 @@ func (s *Server) explainHit(ctx context.Context, p *plan, state respcache.State,
 func explainShared(ctx context.Context, p *plan) {
 	audit.From(ctx).Decide(explain.Decision{
 		Step: explain.Cache, Outcome: string(respcache.Hit), Detail: "with the answer that was being made for the same request",
-		Attributes: []explain.Attribute{{Name: "scope", Value: p.scopeName()}},
+		Attributes: []explain.Attribute{{Name: "scope", Value: p.scopeName()}, p.explainServing()},
 	})
+}
+
+// explainServing says how it was known what would answer.
+func (p *plan) explainServing() explain.Attribute {
+	if p.remembered {
+		return explain.Attribute{Name: "serving", Value: "remembered"}
+	}
+	return explain.Attribute{Name: "serving", Value: "asked"}
 }
 
 // scopeName says whose answers may be given to whom.
@@ -99,7 +107,7 @@ func (s *Server) explainVectors(ctx context.Context, p *plan, known, inputs int,
 	audit.From(ctx).Decide(explain.Decision{
 		Step: explain.Cache, Outcome: string(state), Start: start, Duration: s.Clock.Now().Sub(start),
 		Attributes: []explain.Attribute{
-			{Name: "scope", Value: p.scopeName()}, {Name: "inputs", Value: strconv.Itoa(inputs)}, {Name: "kept", Value: strconv.Itoa(known)},
+			{Name: "scope", Value: p.scopeName()}, p.explainServing(), {Name: "inputs", Value: strconv.Itoa(inputs)}, {Name: "kept", Value: strconv.Itoa(known)},
 		},
 	})
 }

@@ -42,6 +42,9 @@ type Config struct {
 	// StaleWhileRevalidate is how long after that an answer is still given while it is
 	// made anew.
 	StaleWhileRevalidate time.Duration `yaml:"stale_while_revalidate"`
+	// RememberServing is for how long the edge remembers what the inference service said
+	// would answer, while the registry says that nothing changed; 0: every request asks.
+	RememberServing time.Duration `yaml:"remember_serving"`
 	// Rules are for some tenants and models; the first that is about a request holds.
 	Rules []Rule `yaml:"rules"`
 	// Shared is where edges share answers.
@@ -105,15 +108,18 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		MemoryBytes: 64 * config.MiB, MaxEntryBytes: config.MiB, Use: Deterministic, TTL: time.Hour, MaxTTL: 24 * time.Hour,
-		Shared: SharedConfig{Timeout: 5 * time.Millisecond},
+		RememberServing: time.Second,
+		Shared:          SharedConfig{Timeout: 5 * time.Millisecond},
 	}
 }
 
-// The bounds on rules and addresses.
+// The bounds on rules, addresses, and on how long what would answer is remembered.
 const (
 	maxRules = 64
 	maxNames = 256
 	maxAddrs = 64
+
+	maxRememberServing = 10 * time.Second
 )
 
 // Validate notes what is wrong; prefix is the section's path.
@@ -127,6 +133,8 @@ func (c Config) Validate(p *config.Problems, prefix string) {
 	p.Check(c.TTL >= time.Second && c.TTL <= c.MaxTTL, prefix+".ttl", "must be from 1s to max_ttl, got %v", c.TTL)
 	p.Check(c.StaleWhileRevalidate >= 0 && c.StaleWhileRevalidate <= c.MaxTTL, prefix+".stale_while_revalidate",
 		"must be from 0s to max_ttl, got %v", c.StaleWhileRevalidate)
+	p.Check(c.RememberServing >= 0 && c.RememberServing <= maxRememberServing, prefix+".remember_serving", "must be from 0s to %v, got %v",
+		maxRememberServing, c.RememberServing)
 	p.Check(len(c.Rules) <= maxRules, prefix+".rules", "must be at most %d, not %d", maxRules, len(c.Rules))
 	for i, r := range c.Rules {
 		at := fmt.Sprintf("%s.rules[%d]", prefix, i)

@@ -8,6 +8,7 @@ import (
 	"github.com/poterne/poterne/pkg/sqldb"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
+	"github.com/poterne/poterne/services/edge/internal/serving"
 	"github.com/poterne/poterne/services/edge/internal/sharedsecret"
 )
 
@@ -50,5 +51,19 @@ func (s *Security) openCache(ctx context.Context, cfg respcache.Config, d Deps, 
 	}
 	s.close = append(s.close, s.Cache.Close)
 	s.CacheAdmin = respcache.NewServer(s.Cache)
-	return nil
+	return s.openServing(cfg, d)
+}
+
+// openServing has the cache remember for a moment what would answer. What it follows is
+// the registry as policies see it.
+func (s *Security) openServing(cfg respcache.Config, d Deps) error {
+	if cfg.RememberServing <= 0 {
+		return nil
+	}
+	m, err := metrics.NewResolutions(d.Telemetry.Meter(metrics.Scope))
+	if err != nil {
+		return err
+	}
+	s.Serving, err = serving.New(serving.Options{Registry: s.models, Clock: d.Clock, For: cfg.RememberServing, Metrics: m})
+	return err
 }

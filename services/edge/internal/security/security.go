@@ -48,6 +48,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/route"
 	"github.com/poterne/poterne/services/edge/internal/routeserver"
 	"github.com/poterne/poterne/services/edge/internal/schema"
+	"github.com/poterne/poterne/services/edge/internal/serving"
 	"github.com/poterne/poterne/services/edge/internal/session"
 	"github.com/poterne/poterne/services/edge/internal/usage"
 	"github.com/poterne/poterne/services/edge/internal/webhook"
@@ -170,6 +171,8 @@ type Security struct {
 	// about it.
 	Cache      *respcache.Cache
 	CacheAdmin *respcache.Server
+	// Serving remembers what would answer; nil: the cache asks each time.
+	Serving *serving.Memory
 	// Contents keeps calls' contents, nil when there is no master key, and ContentAdmin
 	// is the service about them.
 	Contents     *auditcontent.Keeper

@@ -20,10 +20,11 @@ func (s *Server) ResolveServing(ctx context.Context, req *inferencev1.ResolveSer
 		return nil, err
 	}
 	c, _ := identity.FromContext(ctx)
-	target, err := snapshot.Decide(req.GetModel(), &split.Subject{
+	who := split.Subject{
 		User: req.GetRoutingKey(), Session: req.GetSessionId(), Request: requestid.FromContext(ctx),
 		Tenant: c.Tenant, Caller: c.Subject, Roles: c.Roles, Headers: req.GetExperimentHeaders(),
-	})
+	}
+	target, err := snapshot.Decide(req.GetModel(), &who)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +34,7 @@ func (s *Server) ResolveServing(ctx context.Context, req *inferencev1.ResolveSer
 	out := &inferencev1.ResolveServingResponse{
 		Model: target.Version.Model, Version: target.Version.Number, Digest: target.Version.Digest,
 		Experiment: target.Experiment, Arm: target.Arm, Revision: snapshot.Revision(),
+		Basis: snapshot.Basis(req.GetModel(), &who),
 	}
 	for _, v := range j.allowed {
 		out.Variants = append(out.Variants, v.Digest)

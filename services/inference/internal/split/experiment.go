@@ -27,17 +27,17 @@ type Subject struct {
 	Headers map[string]string
 }
 
-// key returns what the experiment sticks to.
-func (s *Subject) key(by Sticky) string {
+// key returns what the experiment sticks to; own says that it is the request's id.
+func (s *Subject) key(by Sticky) (key string, own bool) {
 	switch {
 	case by == BySession && s.Session != "":
-		return s.Session
+		return s.Session, false
 	case by == ByTenant && s.Tenant != "":
-		return s.Tenant
+		return s.Tenant, false
 	case by != ByRequest && s.User != "":
-		return s.User
+		return s.User, false
 	}
-	return s.Request
+	return s.Request, true
 }
 
 // Attribute is what a condition looks at.
@@ -120,7 +120,17 @@ func (e *Experiment) Decide(s *Subject) int {
 }
 
 // Key is what the decision for a subject is stuck to.
-func (e *Experiment) Key(s *Subject) string { return s.key(e.Sticky) }
+func (e *Experiment) Key(s *Subject) string {
+	key, _ := s.key(e.Sticky)
+	return key
+}
+
+// ByItself reports whether a request of the subject is decided on by its own id: the
+// next one of the same subject may meet another arm.
+func (e *Experiment) ByItself(s *Subject) bool {
+	_, own := s.key(e.Sticky)
+	return own
+}
 
 // Overridden reports whether the subject is a tester, whose arm is given.
 func (e *Experiment) Overridden(s *Subject) bool {

@@ -22,6 +22,66 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// On what of a request it rests what would answer, besides the model as the request
+// names it, the caller's tenant, and the prompt with the names of its variables. A
+// request that differs in nothing of that is told the same at the same revision.
+type ServingBasis int32
+
+const (
+	// Not said: the answer is for one request.
+	ServingBasis_SERVING_BASIS_UNSPECIFIED ServingBasis = 0
+	// On nothing else.
+	ServingBasis_SERVING_BASIS_MODEL ServingBasis = 1
+	// On who asks: the caller with their roles, the routing key, the session, and the
+	// headers that experiments may look at.
+	ServingBasis_SERVING_BASIS_SUBJECT ServingBasis = 2
+	// On the request's own id, too: the answer is for one request.
+	ServingBasis_SERVING_BASIS_REQUEST ServingBasis = 3
+)
+
+// Enum value maps for ServingBasis.
+var (
+	ServingBasis_name = map[int32]string{
+		0: "SERVING_BASIS_UNSPECIFIED",
+		1: "SERVING_BASIS_MODEL",
+		2: "SERVING_BASIS_SUBJECT",
+		3: "SERVING_BASIS_REQUEST",
+	}
+	ServingBasis_value = map[string]int32{
+		"SERVING_BASIS_UNSPECIFIED": 0,
+		"SERVING_BASIS_MODEL":       1,
+		"SERVING_BASIS_SUBJECT":     2,
+		"SERVING_BASIS_REQUEST":     3,
+	}
+)
+
+func (x ServingBasis) Enum() *ServingBasis {
+	p := new(ServingBasis)
+	*p = x
+	return p
+}
+
+func (x ServingBasis) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ServingBasis) Descriptor() protoreflect.EnumDescriptor {
+	return file_poterne_inference_v1_resolve_proto_enumTypes[0].Descriptor()
+}
+
+func (ServingBasis) Type() protoreflect.EnumType {
+	return &file_poterne_inference_v1_resolve_proto_enumTypes[0]
+}
+
+func (x ServingBasis) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ServingBasis.Descriptor instead.
+func (ServingBasis) EnumDescriptor() ([]byte, []int) {
+	return file_poterne_inference_v1_resolve_proto_rawDescGZIP(), []int{0}
+}
+
 // Asks what would answer a request, as InvokeRequest and EmbedRequest name it.
 type ResolveServingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -134,7 +194,9 @@ type ResolveServingResponse struct {
 	// empty when there is none.
 	PromptDigest string `protobuf:"bytes,7,opt,name=prompt_digest,json=promptDigest,proto3" json:"prompt_digest,omitempty"`
 	// The registry's revision at which this is so.
-	Revision      int64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	// For which requests it is so at that revision, besides this one.
+	Basis         ServingBasis `protobuf:"varint,9,opt,name=basis,proto3,enum=poterne.inference.v1.ServingBasis" json:"basis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +287,13 @@ func (x *ResolveServingResponse) GetRevision() int64 {
 	return 0
 }
 
+func (x *ResolveServingResponse) GetBasis() ServingBasis {
+	if x != nil {
+		return x.Basis
+	}
+	return ServingBasis_SERVING_BASIS_UNSPECIFIED
+}
+
 var File_poterne_inference_v1_resolve_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_resolve_proto_rawDesc = "" +
@@ -242,7 +311,7 @@ const file_poterne_inference_v1_resolve_proto_rawDesc = "" +
 	"\x04chat\x18\x06 \x01(\bR\x04chat\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xef\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa9\x02\n" +
 	"\x16ResolveServingResponse\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
@@ -253,7 +322,13 @@ const file_poterne_inference_v1_resolve_proto_rawDesc = "" +
 	"\x03arm\x18\x05 \x01(\tR\x03arm\x12\x1a\n" +
 	"\bvariants\x18\x06 \x03(\tR\bvariants\x12#\n" +
 	"\rprompt_digest\x18\a \x01(\tR\fpromptDigest\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x03R\brevisionBGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
+	"\brevision\x18\b \x01(\x03R\brevision\x128\n" +
+	"\x05basis\x18\t \x01(\x0e2\".poterne.inference.v1.ServingBasisR\x05basis*|\n" +
+	"\fServingBasis\x12\x1d\n" +
+	"\x19SERVING_BASIS_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13SERVING_BASIS_MODEL\x10\x01\x12\x19\n" +
+	"\x15SERVING_BASIS_SUBJECT\x10\x02\x12\x19\n" +
+	"\x15SERVING_BASIS_REQUEST\x10\x03BGZEgithub.com/poterne/poterne/proto/gen/poterne/inference/v1;inferencev1b\x06proto3"
 
 var (
 	file_poterne_inference_v1_resolve_proto_rawDescOnce sync.Once
@@ -267,21 +342,24 @@ func file_poterne_inference_v1_resolve_proto_rawDescGZIP() []byte {
 	return file_poterne_inference_v1_resolve_proto_rawDescData
 }
 
+var file_poterne_inference_v1_resolve_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_poterne_inference_v1_resolve_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_poterne_inference_v1_resolve_proto_goTypes = []any{
-	(*ResolveServingRequest)(nil),  // 0: poterne.inference.v1.ResolveServingRequest
-	(*ResolveServingResponse)(nil), // 1: poterne.inference.v1.ResolveServingResponse
-	nil,                            // 2: poterne.inference.v1.ResolveServingRequest.ExperimentHeadersEntry
-	(*Prompt)(nil),                 // 3: poterne.inference.v1.Prompt
+	(ServingBasis)(0),              // 0: poterne.inference.v1.ServingBasis
+	(*ResolveServingRequest)(nil),  // 1: poterne.inference.v1.ResolveServingRequest
+	(*ResolveServingResponse)(nil), // 2: poterne.inference.v1.ResolveServingResponse
+	nil,                            // 3: poterne.inference.v1.ResolveServingRequest.ExperimentHeadersEntry
+	(*Prompt)(nil),                 // 4: poterne.inference.v1.Prompt
 }
 var file_poterne_inference_v1_resolve_proto_depIdxs = []int32{
-	2, // 0: poterne.inference.v1.ResolveServingRequest.experiment_headers:type_name -> poterne.inference.v1.ResolveServingRequest.ExperimentHeadersEntry
-	3, // 1: poterne.inference.v1.ResolveServingRequest.prompt:type_name -> poterne.inference.v1.Prompt
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: poterne.inference.v1.ResolveServingRequest.experiment_headers:type_name -> poterne.inference.v1.ResolveServingRequest.ExperimentHeadersEntry
+	4, // 1: poterne.inference.v1.ResolveServingRequest.prompt:type_name -> poterne.inference.v1.Prompt
+	0, // 2: poterne.inference.v1.ResolveServingResponse.basis:type_name -> poterne.inference.v1.ServingBasis
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_resolve_proto_init() }
@@ -295,13 +373,14 @@ func file_poterne_inference_v1_resolve_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_inference_v1_resolve_proto_rawDesc), len(file_poterne_inference_v1_resolve_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_poterne_inference_v1_resolve_proto_goTypes,
 		DependencyIndexes: file_poterne_inference_v1_resolve_proto_depIdxs,
+		EnumInfos:         file_poterne_inference_v1_resolve_proto_enumTypes,
 		MessageInfos:      file_poterne_inference_v1_resolve_proto_msgTypes,
 	}.Build()
 	File_poterne_inference_v1_resolve_proto = out.File
