@@ -25,6 +25,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/buffers"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/contract"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
@@ -91,6 +92,7 @@ type handler struct {
 	noStore   []string                // a header's value, which answers replace and never change
 	metrics   *metrics.HTTP
 	access    *accessLog
+	buffers   buffers.Pool // of events
 }
 
 // New returns the handler of everything on the HTTP port.

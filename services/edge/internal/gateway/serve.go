@@ -70,7 +70,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	h.Telemetry.Propagator.Inject(ctx, traceHeaders{propagation.HeaderCarrier(header)})
 
-	r = r.WithContext(h.withArrival(ctx, r))
+	*r = *r.WithContext(h.withArrival(ctx, r)) // which is ours: not another copy, to be kept until the end
 	defer func() {
 		if v := recover(); v != nil {
 			h.panicked(w, r, v)

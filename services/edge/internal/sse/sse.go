@@ -8,22 +8,26 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+
+	"github.com/poterne/poterne/services/edge/internal/buffers"
 )
 
 // ContentType is the media type of a stream.
 const ContentType = "text/event-stream; charset=utf-8"
 
-// Writer writes one stream. It is for one goroutine.
+// Writer writes one stream. It holds a buffer only while something waits for Flush. It is
+// for one goroutine.
 type Writer struct {
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	buf []byte
+	w    http.ResponseWriter
+	rc   http.ResponseController
+	pool *buffers.Pool
+	buf  *buffers.Buffer // nil: nothing waits
 }
 
-// New returns a writer on w. It writes nothing yet: the status can still be
-// another one.
-func New(w http.ResponseWriter) *Writer {
-	return &Writer{w: w, rc: http.NewResponseController(w)}
+// New returns a writer on w, with buffers of pool. It writes nothing yet: the status can
+// still be another one.
+func New(w http.ResponseWriter, pool *buffers.Pool) *Writer {
+	return &Writer{w: w, rc: *http.NewResponseController(w), pool: pool}
 }
 
 // Begin makes the header of the stream, which leaves with the first Flush.
@@ -39,39 +43,53 @@ func (s *Writer) Begin() {
 // Event adds data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
 func (s *Writer) Event(data []byte) {
-	s.buf = append(s.buf, "data: "...)
-	start := len(s.buf)
-	s.buf = append(s.buf, data...)
-	if body := s.buf[start:]; bytes.ContainsAny(body, "\r\n") {
+	b := append(s.waiting().B, "data: "...)
+	start := len(b)
+	b = append(b, data...)
+	if body := b[start:]; bytes.ContainsAny(body, "\r\n") {
 		for i, c := range body {
 			if c == '\r' || c == '\n' {
 				body[i] = ' '
 			}
 		}
 	}
-	s.buf = append(s.buf, "\n\n"...)
+	s.buf.B = append(b, "\n\n"...)
+}
+
+// waiting is what waits for Flush.
+func (s *Writer) waiting() *buffers.Buffer {
+	if s.buf == nil {
+		s.buf = s.pool.Take()
+	}
+	return s.buf
 }
 
 // Named adds data as one event of a type, which must have no line break: clients
 // that do not look for it pass it over.
 func (s *Writer) Named(event string, data []byte) {
-	s.buf = append(append(append(s.buf, "event: "...), event...), '\n')
+	s.waiting().B = append(append(append(s.waiting().B, "event: "...), event...), '\n')
 	s.Event(data)
 }
 
 // Comment adds a line that clients ignore, to show that the stream lives. The
 // text must have no line break.
 func (s *Writer) Comment(text string) {
-	s.buf = append(append(append(s.buf, ": "...), text...), "\n\n"...)
+	s.waiting().B = append(append(append(s.waiting().B, ": "...), text...), "\n\n"...)
 }
 
 // Len is how many bytes wait for Flush.
-func (s *Writer) Len() int { return len(s.buf) }
+func (s *Writer) Len() int {
+	if s.buf == nil {
+		return 0
+	}
+	return len(s.buf.B)
+}
 
 // Flush sends what was added.
 func (s *Writer) Flush() error {
-	_, err := s.w.Write(s.buf)
-	s.buf = s.buf[:0]
+	_, err := s.w.Write(s.waiting().B)
+	s.pool.Put(s.buf)
+	s.buf = nil
 	if err == nil {
 		err = s.rc.Flush()
 	}
