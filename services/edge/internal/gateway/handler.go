@@ -266,7 +266,10 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		Method: rt.rpc, Authorization: r.Header.Values("Authorization"),
 		SetHeader: w.copyHeader,
 	}
-	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil { //nolint:contextcheck // the request carries it
+	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) {
+		*r = *r.WithContext(ctx) // as above
+		h.call(w, r, rt)
+	}); err != nil { //nolint:contextcheck // the request carries it
 		writeError(w, r, err)
 	}
 }

@@ -130,6 +130,7 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 	} else {
 		w.spliced = w.splicer(ctx)
 	}
+	routed, plan, model := c.routed, c.plan, c.model // and not c: what it has may be large
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
 	if errors.Is(err, errFiltered) {
 		return nil
@@ -141,15 +142,15 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 		defer func() { noteCited(ctx, len(rests.on), w.citing.cited, w.citing.unknown) }()
 	}
 	if rest := w.citing.end(w.filter.chatEnd()); err == nil && len(rest) > 0 {
-		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.routed.model(c.model), Choices: rest})
+		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(model), Choices: rest})
 	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
 	total := usagedetail.Message(usage)
-	s.tellCost(ctx, w.by, total, c.plan, w.begun)
+	s.tellCost(ctx, w.by, total, plan, w.begun)
 	return out.Send(&edgev1.StreamChatCompletionResponse{
-		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.routed.model(c.model), Usage: total,
+		Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(model), Usage: total,
 	})
 }
 
