@@ -80,7 +80,9 @@ type requestIDStream struct {
 }
 
 // pair is made when it leaves: a stream may wait for long.
-func (s *requestIDStream) pair() metadata.MD { return metadata.MD{requestid.MetadataKey: []string{s.id}} }
+func (s *requestIDStream) pair() metadata.MD {
+	return metadata.MD{requestid.MetadataKey: []string{s.id}}
+}
 
 func (s *requestIDStream) Context() context.Context { return s.ctx }
 

@@ -51,8 +51,8 @@ type stream struct {
 	w       *writer
 	shape   eventShape
 
-	mu  sync.Mutex // of what the timer uses
-	out *sse.Writer
+	mu   sync.Mutex // of what the timer uses
+	out  *sse.Writer
 	call *inproc.Direct // nil before the answer begins
 	// quiet fires when nothing was written for a while; nil before the answer begins.
 	quiet *time.Timer

@@ -128,7 +128,7 @@ type Server struct {
 	edgev1.UnimplementedOpenAIServiceServer
 	Deps
 	again   again.Policy
-	texts   buffers.Pool // of chunks
+	texts   buffers.Pool  // of chunks
 	mirrors chan struct{} // one for each copy of a request in hand
 }
 
