@@ -45,13 +45,12 @@ func RequestID(source ids.Source) Interceptor {
 		},
 		Stream: func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			ctx, id := begin(ss.Context())
-			md := metadata.MD{requestid.MetadataKey: []string{id}}
-			s := &requestIDStream{ServerStream: ss, ctx: ctx, md: md}
+			s := &requestIDStream{ServerStream: ss, ctx: ctx, id: id}
 			err := handler(srv, s)
 			if err == nil {
 				return s.header()
 			}
-			ss.SetTrailer(md)
+			ss.SetTrailer(s.pair())
 			return err
 		},
 	}
@@ -79,15 +78,20 @@ func tell(ctx context.Context, key, value string, trailer bool) error {
 type requestIDStream struct {
 	grpc.ServerStream
 	ctx  context.Context //nolint:containedctx // a ServerStream is asked for its context
-	md   metadata.MD
+	id   string
 	once sync.Once
+}
+
+// pair is made when it leaves: a stream may wait for long.
+func (s *requestIDStream) pair() metadata.MD {
+	return metadata.MD{requestid.MetadataKey: []string{s.id}}
 }
 
 func (s *requestIDStream) Context() context.Context { return s.ctx }
 
 func (s *requestIDStream) header() error {
 	var err error
-	s.once.Do(func() { err = s.SetHeader(s.md) })
+	s.once.Do(func() { err = s.SetHeader(s.pair()) })
 	if err != nil {
 		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
 	}

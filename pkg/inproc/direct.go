@@ -63,8 +63,18 @@ func (d *Direct) Release() error {
 // Held reports whether further answers follow at once.
 func (d *Direct) Held() bool { return d.held }
 
-// Header is the call's header, which is final with the first answer.
-func (d *Direct) Header() metadata.MD { return d.heading() }
+// TakeHeader is the call's header, which is final with the first answer. The call keeps
+// nothing of it from then on: a stream may be open long.
+func (d *Direct) TakeHeader() metadata.MD {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	md := d.header.joined()
+	d.header, d.room = nil, [len(d.room)]part{}
+	return md
+}
+
+// Cancel ends the call. Any goroutine may call it.
+func (d *Direct) Cancel() { d.cancel() }
 
 // left ends the call of a caller who is gone.
 func (d *Direct) left(err error) error {
@@ -79,26 +89,27 @@ func (d *Direct) left(err error) error {
 // answer is taken before the server's Send returns. So nothing is copied, and nobody is
 // woken; a server that does not heed its context holds its caller. An answer may be more
 // than its message, where server and taker know of each other (DirectFrom). The request
-// is used up. Push returns the header and the server's last word.
-func Push(ctx context.Context, conn grpc.ClientConnInterface, method string, req proto.Message, to Taker) (metadata.MD, error) {
+// is used up. The call's metadata is md, which the server has itself from then on, and not
+// what ctx has. Push returns the header, unless it was taken, and the server's last word.
+func Push(ctx context.Context, conn grpc.ClientConnInterface, method string, md metadata.MD, req proto.Message, to Taker) (metadata.MD, error) {
 	c, ok := conn.(pusher)
 	if !ok {
 		return nil, status.Errorf(codes.Unimplemented, "%s: answers cannot be taken on this connection", method)
 	}
-	return c.push(ctx, method, req, to)
+	return c.push(ctx, method, md, req, to)
 }
 
 type pusher interface {
-	push(ctx context.Context, method string, req proto.Message, to Taker) (metadata.MD, error)
+	push(ctx context.Context, method string, md metadata.MD, req proto.Message, to Taker) (metadata.MD, error)
 }
 
-func (c conn) push(ctx context.Context, method string, req proto.Message, to Taker) (metadata.MD, error) {
+func (c conn) push(ctx context.Context, method string, md metadata.MD, req proto.Message, to Taker) (metadata.MD, error) {
 	m, ok := c.streams[method]
 	if !ok {
 		return nil, apierr.New(apierr.Unimplemented, "there is no method %q that answers with a stream", method).GRPCStatus().Err()
 	}
 	d := &Direct{transport: transport{method: method}, to: to}
-	of := c.call(ctx, outgoing(ctx), &d.transport)
+	of := c.call(ctx, md, &d.transport)
 	server, cancel := of.begin(time.Time{})
 	defer cancel()
 	d.cancel = cancel

@@ -32,7 +32,10 @@ type taker struct {
 
 func (k *taker) Take(d *inproc.Direct, answer any) error {
 	m, _ := answer.(*grpc_testing.StreamingOutputCallResponse)
-	k.got, k.header = append(k.got, string(m.GetPayload().GetBody())), d.Header()
+	if len(k.got) == 0 {
+		k.header = d.TakeHeader()
+	}
+	k.got = append(k.got, string(m.GetPayload().GetBody()))
 	if k.held = d.Held(); !k.held {
 		return errors.Join(k.refuse, k.Flush())
 	}
@@ -51,7 +54,8 @@ func push(ctx context.Context, s *service, to inproc.Taker) (metadata.MD, error)
 		grpcserver.Recover(telemetry.Discard().Logger), grpcserver.RequestID(ids.Sequence("req")), grpcserver.Errors(),
 	}
 	conn := inproc.New(chain, func(r grpc.ServiceRegistrar) { grpc_testing.RegisterTestServiceServer(r, s) })
-	return inproc.Push(ctx, conn, outputMethod, &grpc_testing.StreamingOutputCallRequest{}, to)
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return inproc.Push(ctx, conn, outputMethod, md, &grpc_testing.StreamingOutputCallRequest{}, to)
 }
 
 type outputs = grpc.ServerStreamingServer[grpc_testing.StreamingOutputCallResponse]
@@ -83,7 +87,14 @@ func TestAnswersAreTakenWhereTheyAreSent(t *testing.T) {
 	if err != nil || !slices.Equal(k.got, []string{"a", "b", "c", "d"}) || !slices.Equal(k.flushes, []int{1, 3, 4}) {
 		t.Fatalf("%v, flushed after %v: %v", k.got, k.flushes, err)
 	}
-	for _, md := range []metadata.MD{header, k.header} {
+	if header != nil {
+		t.Errorf("a header that was taken is kept: %v", header)
+	}
+	none, err := push(t.Context(), &service{output: func(ss outputs) error { return ss.SetHeader(metadata.Pairs("x-head", "1")) }}, new(taker))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, md := range []metadata.MD{k.header, none} {
 		if !slices.Equal(md.Get("x-head"), []string{"1"}) || len(md.Get(requestid.MetadataKey)) != 1 {
 			t.Errorf("header %v", md)
 		}
@@ -135,7 +146,7 @@ func TestPushedCallsEndAsOthersDo(t *testing.T) {
 		t.Error("an error is none")
 	}
 	conn := inproc.New(nil, func(grpc.ServiceRegistrar) {})
-	if _, err = inproc.Push(t.Context(), conn, "/x/Y", nil, nil); apierr.ReasonOf(err) != apierr.Unimplemented {
+	if _, err = inproc.Push(t.Context(), conn, "/x/Y", nil, nil, nil); apierr.ReasonOf(err) != apierr.Unimplemented {
 		t.Errorf("no method: %v", err)
 	}
 }

@@ -2,6 +2,6 @@
 
 package edge_test
 
-// waitingBytes is the most that a stream may take while it waits: some 50 KB. A stack of
+// waitingBytes is the most that a stream may take while it waits: some 41 KB. A stack of
 // twice the size would be 16 more.
-const waitingBytes = 58 << 10
+const waitingBytes = 47 << 10

@@ -25,6 +25,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/buffers"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/contract"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
@@ -35,7 +36,6 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/mlflow"
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/possession"
-	"github.com/poterne/poterne/services/edge/internal/sse"
 	"github.com/poterne/poterne/services/edge/internal/tensor"
 )
 
@@ -92,7 +92,7 @@ type handler struct {
 	noStore   []string                // a header's value, which answers replace and never change
 	metrics   *metrics.HTTP
 	access    *accessLog
-	events    sse.Buffers // of streams
+	buffers   buffers.Pool // of events
 }
 
 // New returns the handler of everything on the HTTP port.
@@ -266,7 +266,10 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		Method: rt.rpc, Authorization: r.Header.Values("Authorization"),
 		SetHeader: w.copyHeader,
 	}
-	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) { h.call(w, r.WithContext(ctx), rt) }); err != nil { //nolint:contextcheck // the request carries it
+	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) {
+		*r = *r.WithContext(ctx) // as above
+		h.call(w, r, rt)
+	}); err != nil { //nolint:contextcheck // the request carries it
 		writeError(w, r, err)
 	}
 }

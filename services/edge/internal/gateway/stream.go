@@ -38,11 +38,9 @@ const done = "[DONE]"
 //
 // The request is used up.
 func startStream(h *handler, w *writer, r *http.Request, shape eventShape, method string, req proto.Message) {
-	ctx, cancel := context.WithCancel(h.callContext(r.Context(), r.Header))
-	defer cancel()
-	s := &stream{handler: h, ctx: ctx, w: w, out: sse.New(w, &h.events), shape: shape, cancel: cancel}
+	s := &stream{handler: h, ctx: r.Context(), w: w, out: sse.New(w, &h.buffers), shape: shape}
 	defer s.close()
-	header, err := inproc.Push(ctx, h.Conn, method, req, s)
+	header, err := inproc.Push(s.ctx, h.Conn, method, h.wholeMetadata(s.ctx, r.Header), req, s)
 	s.end(r, header, err)
 }
 
@@ -50,13 +48,12 @@ func startStream(h *handler, w *writer, r *http.Request, shape eventShape, metho
 type stream struct {
 	handler *handler
 	ctx     context.Context //nolint:containedctx // the timer needs it, too
-	cancel  context.CancelFunc
 	w       *writer
 	shape   eventShape
-	buf     []byte
 
-	mu  sync.Mutex // of what the timer uses
-	out *sse.Writer
+	mu   sync.Mutex // of what the timer uses
+	out  *sse.Writer
+	call *inproc.Direct // nil before the answer begins
 	// quiet fires when nothing was written for a while; nil before the answer begins.
 	quiet *time.Timer
 	over  bool // nothing may be written any more
@@ -76,7 +73,8 @@ func (s *stream) Take(d *inproc.Direct, answer any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.quiet == nil { // the header is put together for who asks
-		s.begin(d.Header())
+		s.call = d
+		s.begin(d.TakeHeader())
 	}
 	if s.broken = s.write(msg); s.broken != nil {
 		return s.broken
@@ -118,11 +116,13 @@ func (s *stream) write(msg proto.Message) error {
 	if ok {
 		data = text.JSON()
 	} else {
+		buf := s.handler.buffers.Take()
+		defer s.handler.buffers.Put(buf)
 		var err error
-		if s.buf, err = s.handler.Codec.Append(s.buf[:0], msg); err != nil {
+		if buf.B, err = s.handler.Codec.Append(buf.B, msg); err != nil {
 			return err
 		}
-		data = s.buf
+		data = buf.B
 	}
 	if s.shape.name != nil {
 		s.out.Named(s.shape.name(msg), data)
@@ -156,8 +156,8 @@ func (s *stream) comment() {
 		return
 	}
 	s.out.Comment(keepAlive)
-	if s.flush() != nil {
-		s.cancel()
+	if s.flush() != nil && s.call != nil {
+		s.call.Cancel()
 	}
 }
 

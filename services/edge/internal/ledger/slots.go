@@ -110,8 +110,10 @@ func (s *slots) grow() error {
 		return fmt.Errorf("ledger: make room for requests in hand: %w", err)
 	}
 	defer f.Close()
-	if n := len(s.chunks); n > 0 {
-		linefile.Rest(s.chunks[n-1]) // requests that wait need none of it, and few at a time go on
+	// Requests that wait need none of it, and few at a time go on. Those that went on since
+	// the last time are in any of the chunks.
+	for _, chunk := range s.chunks {
+		linefile.Rest(chunk)
 	}
 	s.chunks = append(s.chunks, mem)
 	for i := slotsPerChunk - 1; i >= 0; i-- {

@@ -122,7 +122,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 // streamChat answers a conversation that was prepared.
 func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse], c call, rests *rests, wantUsage bool) error {
 	w := &chatWriter{
-		server: s, out: out, model: c.model, routed: c.routed, wantUsage: wantUsage, rests: rests, plan: c.plan,
+		server: s, out: out, req: req, model: c.model, routed: c.routed, wantUsage: wantUsage, rests: rests, plan: c.plan,
 		begun: s.Clock.Now(), annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
 	if rests.asked {
@@ -130,6 +130,7 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 	} else {
 		w.spliced = w.splicer(ctx)
 	}
+	routed, plan, model := c.routed, c.plan, c.model // and not c: what it has may be large
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
 	if errors.Is(err, errFiltered) {
 		return nil
@@ -141,15 +142,15 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 		defer func() { noteCited(ctx, len(rests.on), w.citing.cited, w.citing.unknown) }()
 	}
 	if rest := w.citing.end(w.filter.chatEnd()); err == nil && len(rest) > 0 {
-		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.routed.model(c.model), Choices: rest})
+		err = out.Send(&edgev1.StreamChatCompletionResponse{Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(model), Choices: rest})
 	}
 	if err != nil || !wantUsage || w.usageSent || usage == nil {
 		return err
 	}
 	total := usagedetail.Message(usage)
-	s.tellCost(ctx, w.by, total, c.plan, w.begun)
+	s.tellCost(ctx, w.by, total, plan, w.begun)
 	return out.Send(&edgev1.StreamChatCompletionResponse{
-		Id: w.id, Object: objectChatChunk, Created: w.created, Model: c.routed.model(c.model), Usage: total,
+		Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(model), Usage: total,
 	})
 }
 
@@ -157,6 +158,7 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 type chatWriter struct {
 	server    *Server
 	out       grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse]
+	req       *edgev1.CreateChatCompletionRequest
 	model     string
 	routed    *routed
 	wantUsage bool
@@ -173,10 +175,19 @@ type chatWriter struct {
 	spliced   *spliced // nil: every chunk is read
 }
 
+// begin lets go of what the engine was asked, which may be larger than all else of the
+// stream: once an answer has begun nobody asks again. Where there is a plan or a route,
+// others have it too.
+func (w *chatWriter) begin() {
+	if w.plan == nil && w.routed == nil {
+		w.req.Messages, w.req.Tools, w.req.Extra = nil, nil, nil
+	}
+}
+
 func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	w.by = by
-	if w.spliced != nil && len(w.rests.on) == 0 && w.spliced.splice(raw) {
-		return w.out.SendMsg(w.spliced)
+	if sent, err := w.sendSpliced(raw); sent {
+		return err
 	}
 	chunk := new(edgev1.StreamChatCompletionResponse)
 	if err := w.server.Codec.Unmarshal(raw, chunk); err != nil {
@@ -195,6 +206,7 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		w.usageSent = w.wantUsage
 	}
 	if w.id == "" {
+		w.begin()
 		w.model = w.routed.model(w.model)
 		w.id = w.server.responseID(w.out.Context(), chatIDPrefix, by)
 		w.created = or(w.plan.created(chunk.GetCreated()), w.server.now())

@@ -120,7 +120,8 @@ func (s *Server) read(resp *inferencev1.InvokeResponse, answer proto.Message) er
 type send func(by *inferencev1.ServedBy, chunk []byte) error
 
 // stream runs a request and gives each of the engine's chunks to pass, in
-// order. It returns the tokens used once the answer is whole.
+// order. It returns the tokens used once the answer is whole. Whatever it returns, the
+// caller's end is to follow at once: with that of ctx the work on the engine stops.
 func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD) error, pass send) (usage *commonv1.TokenUsage, err error) {
 	if c.plan != nil {
 		return s.streamPlanned(ctx, c, setHeader, pass)
@@ -137,6 +138,7 @@ func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD)
 		return nil, err
 	}
 	defer func() { hold.End(ctx, err) }()
+	c = call{text: c.text} // the rest is not needed any more, and an answer may last
 	for attempt := 1; ; attempt++ {
 		began, usage, err := s.streamOnce(ctx, req, hold, setHeader, pass)
 		if err == nil {
@@ -148,11 +150,9 @@ func (s *Server) stream(ctx context.Context, c call, setHeader func(metadata.MD)
 	}
 }
 
-// streamOnce reports whether the caller may have seen some of the answer.
+// streamOnce reports whether the caller may have seen some of the answer. When it returns
+// early, for whatever reason, the end of ctx stops the work on the engine.
 func (s *Server) streamOnce(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold, setHeader func(metadata.MD) error, pass send) (began bool, _ *commonv1.TokenUsage, _ error) {
-	// Leaving early, for whatever reason, stops the work on the engine.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	req.BatchChunks = true
 	a := &arriving{ctx: ctx, req: req, hold: hold, setHeader: setHeader, pass: pass, record: audit.From(ctx), direct: inproc.DirectFrom(ctx)}
 	events, err := s.Inference.InvokeStream(ctx, req, inproc.Taking(func(answer any) error {

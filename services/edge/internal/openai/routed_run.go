@@ -72,6 +72,8 @@ func (s *Server) streamFrom(ctx context.Context, c call, failure error, setHeade
 			}
 			return t.disclosing(setHeader)(md)
 		}
+		ctx, cancel := context.WithCancel(ctx) // another model may be asked
+		defer cancel()
 		var err error
 		_, usage, err = s.streamOnce(ctx, req, hold, header, pass)
 		return err

@@ -24,6 +24,7 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/buffers"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
@@ -127,6 +128,7 @@ type Server struct {
 	edgev1.UnimplementedOpenAIServiceServer
 	Deps
 	again   again.Policy
+	texts   buffers.Pool  // of chunks
 	mirrors chan struct{} // one for each copy of a request in hand
 }
 

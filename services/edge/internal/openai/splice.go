@@ -25,7 +25,7 @@ type spliced struct {
 	head []byte // the members that the gateway sets
 }
 
-// JSON is the chunk's text, until the next one is spliced.
+// JSON is the chunk's text, while it is sent.
 func (s *spliced) JSON() []byte { return s.text }
 
 // splicer returns what splices a stream's chunks, nil where they are needed as
@@ -37,6 +37,22 @@ func (w *chatWriter) splicer(ctx context.Context) *spliced {
 		return nil
 	}
 	return &spliced{StreamChatCompletionResponse: new(edgev1.StreamChatCompletionResponse)}
+}
+
+// sendSpliced sends a chunk as it is spliced, and reports whether it could be. No room for
+// the text is held before the next one.
+func (w *chatWriter) sendSpliced(raw []byte) (sent bool, err error) {
+	if w.spliced == nil || len(w.rests.on) > 0 {
+		return false, nil
+	}
+	buf := w.server.texts.Take()
+	w.spliced.text = buf.B
+	if sent = w.spliced.splice(raw); sent {
+		err = w.out.SendMsg(w.spliced)
+	}
+	buf.B, w.spliced.text = w.spliced.text, nil
+	w.server.texts.Put(buf)
+	return sent, err
 }
 
 // name notes what the gateway calls the answer.

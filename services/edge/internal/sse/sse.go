@@ -8,53 +8,26 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"sync"
+
+	"github.com/poterne/poterne/services/edge/internal/buffers"
 )
 
 // ContentType is the media type of a stream.
 const ContentType = "text/event-stream; charset=utf-8"
 
-// Buffers are what events wait in: a stream that has nothing to flush has none. The zero
-// value is ready. It is safe for concurrent use.
-type Buffers struct{ pool sync.Pool }
-
-// keptBuffer is the largest buffer that is used again, in bytes.
-const keptBuffer = 128 << 10
-
-func (b *Buffers) take() *bytes.Buffer {
-	if buf, ok := b.pool.Get().(*bytes.Buffer); ok {
-		return buf
-	}
-	return new(bytes.Buffer)
-}
-
-func (b *Buffers) put(buf *bytes.Buffer) {
-	if buf.Cap() <= keptBuffer {
-		buf.Reset()
-		b.pool.Put(buf)
-	}
-}
-
-// Writer writes one stream. It is for one goroutine.
+// Writer writes one stream. It holds a buffer only while something waits for Flush. It is
+// for one goroutine.
 type Writer struct {
-	w       http.ResponseWriter
-	rc      http.ResponseController
-	buffers *Buffers
-	buf     *bytes.Buffer // nil: nothing waits
+	w    http.ResponseWriter
+	rc   http.ResponseController
+	pool *buffers.Pool
+	buf  *buffers.Buffer // nil: nothing waits
 }
 
-// New returns a writer on w, whose events wait in one of the buffers. It writes nothing
-// yet: the status can still be another one.
-func New(w http.ResponseWriter, buffers *Buffers) *Writer {
-	return &Writer{w: w, rc: *http.NewResponseController(w), buffers: buffers}
-}
-
-// waiting is where events wait.
-func (s *Writer) waiting() *bytes.Buffer {
-	if s.buf == nil {
-		s.buf = s.buffers.take()
-	}
-	return s.buf
+// New returns a writer on w, with buffers of pool. It writes nothing yet: the status can
+// still be another one.
+func New(w http.ResponseWriter, pool *buffers.Pool) *Writer {
+	return &Writer{w: w, rc: *http.NewResponseController(w), pool: pool}
 }
 
 // Begin makes the header of the stream, which leaves with the first Flush.
@@ -70,37 +43,38 @@ func (s *Writer) Begin() {
 // Event adds data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
 func (s *Writer) Event(data []byte) {
-	buf := s.waiting()
-	buf.WriteString("data: ")
-	start := buf.Len()
-	buf.Write(data)
-	if body := buf.Bytes()[start:]; bytes.ContainsAny(body, "\r\n") {
+	b := append(s.waiting().B, "data: "...)
+	start := len(b)
+	b = append(b, data...)
+	if body := b[start:]; bytes.ContainsAny(body, "\r\n") {
 		for i, c := range body {
 			if c == '\r' || c == '\n' {
 				body[i] = ' '
 			}
 		}
 	}
-	buf.WriteString("\n\n")
+	s.buf.B = append(b, "\n\n"...)
+}
+
+// waiting is what waits for Flush.
+func (s *Writer) waiting() *buffers.Buffer {
+	if s.buf == nil {
+		s.buf = s.pool.Take()
+	}
+	return s.buf
 }
 
 // Named adds data as one event of a type, which must have no line break: clients
 // that do not look for it pass it over.
 func (s *Writer) Named(event string, data []byte) {
-	buf := s.waiting()
-	buf.WriteString("event: ")
-	buf.WriteString(event)
-	buf.WriteByte('\n')
+	s.waiting().B = append(append(append(s.waiting().B, "event: "...), event...), '\n')
 	s.Event(data)
 }
 
 // Comment adds a line that clients ignore, to show that the stream lives. The
 // text must have no line break.
 func (s *Writer) Comment(text string) {
-	buf := s.waiting()
-	buf.WriteString(": ")
-	buf.WriteString(text)
-	buf.WriteString("\n\n")
+	s.waiting().B = append(append(append(s.waiting().B, ": "...), text...), "\n\n"...)
 }
 
 // Len is how many bytes wait for Flush.
@@ -108,13 +82,13 @@ func (s *Writer) Len() int {
 	if s.buf == nil {
 		return 0
 	}
-	return s.buf.Len()
+	return len(s.buf.B)
 }
 
 // Flush sends what was added.
 func (s *Writer) Flush() error {
-	_, err := s.w.Write(s.waiting().Bytes())
-	s.buffers.put(s.buf)
+	_, err := s.w.Write(s.waiting().B)
+	s.pool.Put(s.buf)
 	s.buf = nil
 	if err == nil {
 		err = s.rc.Flush()

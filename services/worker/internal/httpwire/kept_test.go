@@ -121,7 +121,7 @@ func TestAConnectionThatMayBeInterruptedIsNotKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, whole, err := cn.exchange(t.Context(), &Request{Method: http.MethodGet, Path: "/"}, -1)
+			_, whole, err := cn.exchange(t.Context(), &Request{Method: http.MethodGet, Path: "/"}, false, -1)
 			if err != nil || whole != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,7 @@ func TestAConnectionThatFailedIsNotKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		cn.conn = deaf{cn.conn}
-		resp, text, err := cn.exchange(t.Context(), &Request{Method: http.MethodGet, Path: "/"}, most)
+		resp, text, err := cn.exchange(t.Context(), &Request{Method: http.MethodGet, Path: "/"}, false, most)
 		if err == nil && text == nil {
 			text, err = io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
