@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 const answerA = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"
@@ -206,7 +208,8 @@ func TestAConnectionThatFailedIsNotKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cn.conn = deaf{cn.conn}
+		cn.asker = quietconn.NewAsker(deaf{cn.conn})
+		cn.limited.from = cn.asker
 		resp, text, err := cn.exchange(t.Context(), &Request{Method: http.MethodGet, Path: "/"}, false, most)
 		if err == nil && text == nil {
 			text, err = io.ReadAll(resp.Body)
