@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -39,7 +40,7 @@ func Watching(opts []grpc.CallOption, see func(answer any)) []grpc.CallOption {
 	if take == nil {
 		return opts
 	}
-	return append(opts[:len(opts):len(opts)], Taking(func(answer any) error {
+	return append(slices.Clip(opts), Taking(func(answer any) error {
 		see(answer)
 		return take(answer)
 	}))
@@ -144,8 +145,8 @@ type takenServer struct {
 	request any
 
 	take     func(answer any) error
-	failed   error      // take's
-	panicked *TakePanic // take's
+	failed   error       // take's
+	panicked *PanicError // take's
 }
 
 func (s *takenServer) Context() context.Context { return s.ctx }
@@ -183,23 +184,23 @@ func (s *takenServer) SendMsg(m any) error {
 func (s *takenServer) give(m any) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.panicked = &TakePanic{Value: v, Stack: debug.Stack()}
+			s.panicked = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
 	s.failed = s.take(m)
 }
 
-// TakePanic is what a call panics with at its caller's when take has panicked.
-type TakePanic struct {
+// PanicError is what a call panics with at its caller's when take has panicked.
+type PanicError struct {
 	Value any
 	Stack []byte // where it was
 }
 
 // Error says what it was, and where.
-func (p *TakePanic) Error() string { return fmt.Sprintf("%v\n%s", p.Value, p.Stack) }
+func (p *PanicError) Error() string { return fmt.Sprintf("%v\n%s", p.Value, p.Stack) }
 
 // Unwrap returns the value, if it is an error.
-func (p *TakePanic) Unwrap() error {
+func (p *PanicError) Unwrap() error {
 	err, _ := p.Value.(error)
 	return err
 }

@@ -109,7 +109,7 @@ func TestWhoTakesMayEndTheCall(t *testing.T) {
 func TestAPanicOfWhoTakesIsTheirs(t *testing.T) {
 	client, _ := connect(t, &service{output: func(ss outputs) error { return say(ss, "a") }})
 	defer func() {
-		p, ok := recover().(*inproc.TakePanic)
+		p, ok := recover().(*inproc.PanicError)
 		if !ok || !errors.Is(p, io.ErrNoProgress) || !strings.Contains(p.Error(), "TestAPanicOfWhoTakesIsTheirs") {
 			t.Errorf("it panics with %v", p)
 		}

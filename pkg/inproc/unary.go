@@ -3,6 +3,7 @@ package inproc
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -147,7 +148,7 @@ func (p parts) joined() metadata.MD {
 			if had, ok := md[k]; ok {
 				v = append(had, v...)
 			}
-			md[k] = v[:len(v):len(v)] // who adds to it gets a copy
+			md[k] = slices.Clip(v) // who adds to it gets a copy
 		}
 	}
 	return md

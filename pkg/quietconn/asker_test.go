@@ -91,11 +91,11 @@ func TestAnAskersWaitEnds(t *testing.T) {
 	t.Run("with the other side's end", func(t *testing.T) {
 		client, server := pair(t)
 		a := quietconn.NewAsker(client)
-		require.NoError(t, server.(*net.TCPConn).CloseWrite())
+		require.NoError(t, server.(*net.TCPConn).CloseWrite()) //nolint:errcheck // pair's are of TCP
 		a.Ask([]byte("?"), true)
 		_, err := a.Read(make([]byte, 8))
 		require.ErrorIs(t, err, quietconn.ErrNotQuiet)
-		time.Sleep(10 * time.Millisecond) // the poller has heard of it, too
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the poller has heard of it, too: nothing tells that
 		a.Ask([]byte("!"), false)
 		_, err = a.Read(make([]byte, 8))
 		require.ErrorIs(t, err, io.EOF)
@@ -130,7 +130,7 @@ func TestAnAskersWaitEnds(t *testing.T) {
 func TestWhatAnAskerCannotWriteMayHaveBeenAnswered(t *testing.T) {
 	client, server := pair(t)
 	a := quietconn.NewAsker(client)
-	require.NoError(t, client.(*net.TCPConn).CloseWrite())
+	require.NoError(t, client.(*net.TCPConn).CloseWrite()) //nolint:errcheck // pair's are of TCP
 	_, err := server.Write([]byte("no"))
 	require.NoError(t, err)
 	a.Ask([]byte("?"), false)

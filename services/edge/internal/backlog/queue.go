@@ -33,7 +33,8 @@ func (q *Queue[T]) First(n int) []T {
 // Remove takes the n oldest values out. What First returned must not be used any more.
 func (q *Queue[T]) Remove(n int) {
 	done := q.list
-	q.list = append(q.spare[:0], done[n:]...)
+	q.list = q.spare[:0]
+	q.list = append(q.list, done[n:]...)
 	if q.spare = nil; cap(done) <= maxKept {
 		clear(done) // so that what they refer to can be freed
 		q.spare = done

@@ -267,9 +267,9 @@ func (h *handler) serve(w *writer, r *http.Request, rt *route, allowed []string)
 		SetHeader: w.copyHeader,
 	}
 	if err := h.Door.Pass(r.Context(), visitor, func(ctx context.Context) {
-		*r = *r.WithContext(ctx) // as above
-		h.call(w, r, rt)
-	}); err != nil { //nolint:contextcheck // the request carries it
+		*r = *r.WithContext(ctx) // r is a copy already
+		h.call(w, r, rt)         //nolint:contextcheck // the request carries it
+	}); err != nil {
 		writeError(w, r, err)
 	}
 }

@@ -94,11 +94,11 @@ func (p *plane) ResolveServing(context.Context, *inferencev1.ResolveServingReque
 	p.mu.Lock()
 	there, back := p.lag(maxRTT/2), p.lag(maxRTT/2)
 	p.mu.Unlock()
-	time.Sleep(there)
+	time.Sleep(there) //nolint:forbidigo // the bubble's time
 	p.mu.Lock()
 	revision := p.seen
 	p.mu.Unlock()
-	time.Sleep(back)
+	time.Sleep(back) //nolint:forbidigo // the bubble's time
 	return &inferencev1.ResolveServingResponse{Digest: "sha256:1", Revision: revision, Basis: model}, nil
 }
 
@@ -116,7 +116,7 @@ func (p *plane) Watch(ctx context.Context, in *registryv1.WatchRequest, _ ...grp
 	p.watchers = append(p.watchers, w)
 	go func() {
 		for ctx.Err() == nil {
-			time.Sleep(beats)
+			time.Sleep(beats) //nolint:forbidigo // the bubble's time
 			w.send(0, false)
 		}
 	}()
@@ -189,7 +189,7 @@ func TestNoAnswerIsOlderThanItMayBe(t *testing.T) {
 			go func() { done <- f.Component().Run(ctx) }()
 			steps := rand.New(rand.NewPCG(seed, 48))
 			for range 2000 {
-				time.Sleep(time.Duration(steps.Int64N(int64(60 * time.Millisecond))))
+				time.Sleep(time.Duration(steps.Int64N(int64(60 * time.Millisecond)))) //nolint:forbidigo // the bubble's time
 				switch n := steps.IntN(4000); {
 				case n < 100:
 					p.change()
@@ -233,7 +233,7 @@ func TestNoAnswerIsOlderThanItMayBe(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
-			time.Sleep(beats) // for those who beat
+			time.Sleep(beats) //nolint:forbidigo // the bubble's time
 		})
 	}
 	t.Logf("%d remembered, %d of them with a stream that hung; %d asked", remembered, hung, asked)

@@ -82,7 +82,7 @@ func (w *world) wants(t *testing.T, what string, ctx context.Context, req *infer
 func TestWhomAnAnswerIsFor(t *testing.T) {
 	t.Parallel()
 	type other struct {
-		ctx    context.Context //nolint:containedctx // of one request
+		ctx    context.Context
 		change func(*inferencev1.ResolveServingRequest)
 	}
 	same := as("acme", "ana", "reader")

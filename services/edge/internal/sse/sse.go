@@ -43,7 +43,8 @@ func (s *Writer) Begin() {
 // Event adds data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
 func (s *Writer) Event(data []byte) {
-	b := append(s.waiting().B, "data: "...)
+	b := s.waiting().B
+	b = append(b, "data: "...)
 	start := len(b)
 	b = append(b, data...)
 	if body := b[start:]; bytes.ContainsAny(body, "\r\n") {
@@ -53,7 +54,8 @@ func (s *Writer) Event(data []byte) {
 			}
 		}
 	}
-	s.buf.B = append(b, "\n\n"...)
+	b = append(b, "\n\n"...)
+	s.buf.B = b
 }
 
 // waiting is what waits for Flush.

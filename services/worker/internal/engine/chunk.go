@@ -197,5 +197,5 @@ func (r *room) keep(data []byte) []byte {
 	if n := len(data); n <= cap(r.left) {
 		r.left = r.left[n:n:cap(r.left)]
 	}
-	return data[:len(data):len(data)]
+	return slices.Clip(data)
 }

@@ -19,7 +19,7 @@ func TestChunksShareRoom(t *testing.T) {
 		}
 		out := c.without(&r, c.usage)
 		all, want = append(all, out), append(want, string(out))
-		if string(c.without(&r)) != string(data) {
+		if !bytes.Equal(c.without(&r), data) {
 			t.Errorf("%s is changed", data)
 		}
 		_ = append(out, "something else"...)
