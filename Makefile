@@ -74,7 +74,7 @@ RACE ?= $(if $(shell command -v gcc || command -v clang),-race)
 .PHONY: test
 test: ## Everything that needs no server of its own, under the race detector
 	$(GO) vet work
-	$(GO) test -timeout 20m $(RACE) work
+	$(GO) test -timeout 30m $(RACE) work
 	@# What the race detector changes: that a decision allocates nothing, and a million subjects in full.
 	$(GO) test -timeout 10m ./services/inference/internal/split ./services/inference/internal/catalog
 

@@ -100,7 +100,7 @@ func TestWhomAnAnswerIsFor(t *testing.T) {
 		"another header":     {other{same, func(r *inferencev1.ResolveServingRequest) { r.ExperimentHeaders["x-b"] = "3" }}, map[inferencev1.ServingBasis]bool{subject: true, request: true, unsaid: true}},
 		"one header less":    {other{same, func(r *inferencev1.ResolveServingRequest) { delete(r.ExperimentHeaders, "x-a") }}, map[inferencev1.ServingBasis]bool{subject: true, request: true, unsaid: true}},
 		"another tenant":     {other{as("globex", "ana", "reader"), nil}, map[inferencev1.ServingBasis]bool{model: true, subject: true, request: true, unsaid: true}},
-		"no caller":          {other{context.Background(), nil}, map[inferencev1.ServingBasis]bool{model: true, subject: true, request: true, unsaid: true}},
+		"no caller":          {other{t.Context(), nil}, map[inferencev1.ServingBasis]bool{model: true, subject: true, request: true, unsaid: true}},
 		"another model":      {other{same, func(r *inferencev1.ResolveServingRequest) { r.Model = "m@v1" }}, map[inferencev1.ServingBasis]bool{model: true, subject: true, request: true, unsaid: true}},
 		"no chat":            {other{same, func(r *inferencev1.ResolveServingRequest) { r.Chat = false }}, map[inferencev1.ServingBasis]bool{model: true, subject: true, request: true, unsaid: true}},
 		"no prompt":          {other{same, func(r *inferencev1.ResolveServingRequest) { r.Prompt = nil }}, map[inferencev1.ServingBasis]bool{model: true, subject: true, request: true, unsaid: true}},
