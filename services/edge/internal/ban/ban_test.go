@@ -61,7 +61,7 @@ func offend(ctx context.Context, m *Manager, addr netip.Addr, n int) {
 func keep(t *testing.T, m *Manager) {
 	t.Helper()
 	for len(m.queue) > 0 {
-		if err := m.store.Put(t.Context(), <-m.queue); err != nil {
+		if err := m.put(t.Context(), <-m.queue); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,6 +88,28 @@ func TestBansGrow(t *testing.T) {
 	c.Advance(25 * time.Hour)
 	if offend(t.Context(), m, addr, 4); m.Left(addr) != time.Minute {
 		t.Errorf("after a day: %v", m.Left(addr))
+	}
+}
+
+// A ban that is lifted before it was stored does not come back with its storing, and one
+// after that is stored.
+func TestALiftedBanIsNotStored(t *testing.T) {
+	c := clock.NewFake(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+	m := manager(t, sqlite(t), c, nil)
+	addr := netip.MustParseAddr("192.0.2.7")
+	offend(t.Context(), m, addr, 4)
+	if _, err := m.Lift(t.Context(), netip.MustParsePrefix("192.0.2.7/32")); err != nil {
+		t.Fatal(err)
+	}
+	keep(t, m)
+	if err := m.refresh(t.Context()); err != nil || m.Banned(addr) {
+		t.Fatalf("banned %v, %v", m.Banned(addr), err)
+	}
+	c.Advance(time.Second)
+	offend(t.Context(), m, addr, 4)
+	keep(t, m)
+	if list, err := m.store.List(t.Context(), c.Now(), 10); err != nil || len(list) != 1 || !m.Banned(addr) {
+		t.Errorf("%v, %v", list, err)
 	}
 }
 

@@ -39,6 +39,9 @@ type Manager struct {
 	points limit.Charger
 	queue  chan Ban
 
+	storing sync.Mutex                 // one change of the store at a time
+	lifted  map[netip.Prefix]time.Time // lately, with storing: what was queued before is not stored
+
 	expelMu sync.Mutex
 	expel   []func(netip.Prefix) // told of new bans
 
@@ -54,7 +57,7 @@ type Manager struct {
 func NewManager(ctx context.Context, cfg Config, store Store, c clock.Clock, log *slog.Logger, m *metrics.Bans, trusts func(netip.Addr) bool) (*Manager, error) {
 	b := &Manager{
 		cfg: cfg, store: store, clock: c, log: log, metrics: m, trusts: trusts, points: limit.NewMemory(c, 4*cfg.Max),
-		queue: make(chan Ban, maxQueued), bans: make(map[netip.Prefix]Ban), pending: make(map[netip.Prefix]struct{}), revision: -1,
+		queue: make(chan Ban, maxQueued), bans: make(map[netip.Prefix]Ban), pending: make(map[netip.Prefix]struct{}), lifted: make(map[netip.Prefix]time.Time), revision: -1,
 	}
 	for _, s := range cfg.Never {
 		p, err := netip.ParsePrefix(s)
@@ -201,14 +204,32 @@ func (m *Manager) Lift(ctx context.Context, network netip.Prefix) (Ban, error) {
 	if !ok || !b.Expire.After(m.clock.Now()) {
 		return Ban{}, apierr.New(apierr.NotFound, "this network is not banned").WithField("network")
 	}
+	m.storing.Lock()
+	defer m.storing.Unlock()
 	if err := m.store.Delete(ctx, network); err != nil {
 		return Ban{}, err
 	}
+	m.lifted[network] = m.clock.Now()
 	m.mu.Lock()
 	delete(m.bans, network)
 	delete(m.pending, network)
 	m.mu.Unlock()
 	return b, m.refresh(ctx)
+}
+
+// liftedKept is how long a lifted ban is remembered: longer than one is queued.
+const liftedKept = time.Minute
+
+// put stores a ban of the queue, unless it was lifted meanwhile.
+func (m *Manager) put(ctx context.Context, b Ban) error {
+	m.storing.Lock()
+	defer m.storing.Unlock()
+	now := m.clock.Now()
+	maps.DeleteFunc(m.lifted, func(_ netip.Prefix, at time.Time) bool { return now.Sub(at) > liftedKept })
+	if at, lifted := m.lifted[b.Network]; lifted && !b.Since.After(at) {
+		return nil
+	}
+	return m.store.Put(ctx, b)
 }
 
 // List returns the bans that hold, the first to end first.
@@ -289,7 +310,7 @@ func (m *Manager) Components() []lifecycle.Component {
 				case <-ctx.Done():
 					return nil
 				case b := <-m.queue:
-					if err := m.store.Put(ctx, b); err != nil && ctx.Err() == nil {
+					if err := m.put(ctx, b); err != nil && ctx.Err() == nil {
 						m.log.DebugContext(ctx, "a ban cannot be stored", telemetry.Err(err)) // it holds in this edge
 					}
 				}
