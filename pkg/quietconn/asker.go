@@ -94,6 +94,6 @@ func (a *Asker) writeThenRead(fd uintptr) (done bool) {
 			return !a.written
 		}
 	}
-	a.n, done, a.err = readNow(fd, a.into)
+	a.n, done, a.err = ReadNow(fd, a.into)
 	return done
 }

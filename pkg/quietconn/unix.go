@@ -53,10 +53,12 @@ func quietNow(fd uintptr) bool {
 	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK)
 }
 
-// readNow reads what is there; done is false when nothing is.
-func readNow(fd uintptr, p []byte) (n int, done bool, err error) {
+// ReadNow reads what is there, as a step of syscall.RawConn's Read; done is false when
+// nothing is.
+func ReadNow(fd uintptr, p []byte) (n int, done bool, err error) {
 	for {
-		// As package net does: the race detector knows these calls.
+		// Not unix.Read: package net writes by syscall's, and the race detector knows that
+		// what was written happened before it is read within one of the two.
 		n, err = syscall.Read(int(fd), p)
 		switch {
 		case errors.Is(err, syscall.EINTR):

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // noBeginning is how many bytes after a request net/http takes for the beginning of
@@ -106,7 +108,7 @@ func (c *conn) fill() error {
 
 // readNow reads what is there into the buffer; false: nothing is.
 func (c *conn) readNow(fd uintptr) (done bool) {
-	c.tried.n, done, c.tried.err = readNow(fd, c.in.room(&c.srv.pool))
+	c.tried.n, done, c.tried.err = quietconn.ReadNow(fd, c.in.room(&c.srv.pool))
 	c.in.add(c.tried.n, &c.srv.pool)
 	return done
 }

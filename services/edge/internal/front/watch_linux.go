@@ -83,19 +83,3 @@ func (w *watcher) control(raw syscall.RawConn, op int, e *unix.EpollEvent) error
 }
 
 func (w *watcher) close() { _ = w.file.Close() }
-
-// readNow reads what is there; done is false when nothing is.
-func readNow(fd uintptr, p []byte) (n int, done bool, err error) {
-	for {
-		// Not unix.Read: package net writes by syscall's, and the race detector knows that
-		// what was written happened before it is read within one of the two.
-		n, err = syscall.Read(int(fd), p)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case errors.Is(err, syscall.EAGAIN):
-			return 0, false, nil
-		default:
-			return max(n, 0), true, err
-		}
-	}
-}

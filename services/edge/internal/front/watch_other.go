@@ -17,5 +17,3 @@ func (*watcher) add(syscall.RawConn, uint64) error { return errors.ErrUnsupporte
 func (*watcher) remove(syscall.RawConn) {}
 
 func (*watcher) close() {}
-
-func readNow(uintptr, []byte) (n int, done bool, err error) { return 0, true, errors.ErrUnsupported }
