@@ -2,6 +2,7 @@ package quietconn_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -9,23 +10,42 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/poterne/poterne/pkg/quietconn"
 )
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func is(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("%v and not %v", err, want)
+	}
+}
+
+func same(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("%q and not %q", got, want)
+	}
+}
 
 // pair returns the two ends of a connection of the kernel's.
 func pair(t *testing.T) (client, server net.Conn) {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	ok(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	var d net.Dialer
 	client, err = d.DialContext(t.Context(), "tcp", l.Addr().String())
-	require.NoError(t, err)
+	ok(t, err)
 	server, err = l.Accept()
-	require.NoError(t, err)
+	ok(t, err)
 	t.Cleanup(func() { _, _ = client.Close(), server.Close() })
 	return client, server
 }
@@ -36,9 +56,9 @@ func heard(t *testing.T) {
 	t.Helper()
 	client, server := pair(t)
 	raw, err := client.(syscall.Conn).SyscallConn() //nolint:errcheck // pair's are the kernel's
-	require.NoError(t, err)
+	ok(t, err)
 	written := false
-	require.NoError(t, raw.Read(func(uintptr) bool {
+	ok(t, raw.Read(func(uintptr) bool {
 		if written {
 			return true
 		}
@@ -46,7 +66,7 @@ func heard(t *testing.T) {
 		_, err = server.Write([]byte("."))
 		return err != nil
 	}))
-	require.NoError(t, err)
+	ok(t, err)
 }
 
 // wrapped is a connection that is not the kernel's.
@@ -60,7 +80,7 @@ func TestAnAskersAnswersFollowItsRequests(t *testing.T) {
 		if !kernel {
 			client = wrapped{client}
 		}
-		require.NoError(t, client.SetDeadline(time.Now().Add(time.Minute)))
+		ok(t, client.SetDeadline(time.Now().Add(time.Minute)))
 		go func() { // it reads each to its end, for nobody reads of it before
 			for _, size := range sizes {
 				request := make([]byte, size)
@@ -74,9 +94,11 @@ func TestAnAskersAnswersFollowItsRequests(t *testing.T) {
 			answer := make([]byte, size)
 			a.Ask(request, true)
 			_, err := io.ReadFull(a, answer)
-			require.NoError(t, err)
-			require.NoError(t, a.Failed())
-			require.True(t, bytes.Equal(request, answer), "%d bytes", size)
+			ok(t, err)
+			ok(t, a.Failed())
+			if !bytes.Equal(request, answer) {
+				t.Fatalf("another answer to %d bytes", size)
+			}
 		}
 	}
 }
@@ -91,38 +113,38 @@ func TestAnAskersWaitEnds(t *testing.T) {
 				_, _ = io.ReadFull(server, b[:])
 				_, _ = server.Write(b[:])
 			}()
-			require.NoError(t, client.SetDeadline(time.Now().Add(10*time.Second)))
+			ok(t, client.SetDeadline(time.Now().Add(10*time.Second)))
 			a.Ask([]byte("?"), i > 0)
 			var b [8]byte
 			n, err := a.Read(b[:])
-			require.NoError(t, err)
-			require.Equal(t, "?", string(b[:n]))
+			ok(t, err)
+			same(t, string(b[:n]), "?")
 		}
 	})
 	t.Run("with the other side's end", func(t *testing.T) {
 		client, server := pair(t)
 		a := quietconn.NewAsker(client)
-		require.NoError(t, server.(*net.TCPConn).CloseWrite()) //nolint:errcheck // pair's are of TCP
+		ok(t, server.(*net.TCPConn).CloseWrite()) //nolint:errcheck // pair's are of TCP
 		a.Ask([]byte("?"), true)
 		_, err := a.Read(make([]byte, 8))
-		require.ErrorIs(t, err, quietconn.ErrNotQuiet)
+		is(t, err, quietconn.ErrNotQuiet)
 		heard(t) // of that end, too
 		a.Ask([]byte("!"), false)
 		_, err = a.Read(make([]byte, 8))
-		require.ErrorIs(t, err, io.EOF)
+		is(t, err, io.EOF)
 		var b [2]byte
 		n, err := server.Read(b[:])
-		require.NoError(t, err)
-		require.Equal(t, "!", string(b[:n]), "what was refused was not written")
+		ok(t, err)
+		same(t, string(b[:n]), "!") // what was refused was not written
 	})
 	t.Run("with what came unasked", func(t *testing.T) {
 		client, server := pair(t)
 		a := quietconn.NewAsker(client)
 		_, err := server.Write([]byte("no"))
-		require.NoError(t, err)
+		ok(t, err)
 		a.Ask([]byte("?"), true)
 		_, err = a.Read(make([]byte, 8))
-		require.ErrorIs(t, err, quietconn.ErrNotQuiet)
+		is(t, err, quietconn.ErrNotQuiet)
 	})
 	t.Run("with a deadline, set before or meanwhile", func(t *testing.T) {
 		client, _ := pair(t)
@@ -130,25 +152,26 @@ func TestAnAskersWaitEnds(t *testing.T) {
 		a.Ask([]byte("?"), true)
 		time.AfterFunc(20*time.Millisecond, func() { _ = client.SetDeadline(time.Unix(1, 0)) })
 		_, err := a.Read(make([]byte, 8))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		is(t, err, os.ErrDeadlineExceeded)
 		a.Ask([]byte("?"), false)
 		_, err = a.Read(make([]byte, 8))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		require.ErrorIs(t, a.Failed(), os.ErrDeadlineExceeded)
+		is(t, err, os.ErrDeadlineExceeded)
+		is(t, a.Failed(), os.ErrDeadlineExceeded)
 	})
 }
 
 func TestWhatAnAskerCannotWriteMayHaveBeenAnswered(t *testing.T) {
 	client, server := pair(t)
 	a := quietconn.NewAsker(client)
-	require.NoError(t, client.(*net.TCPConn).CloseWrite()) //nolint:errcheck // pair's are of TCP
+	ok(t, client.(*net.TCPConn).CloseWrite()) //nolint:errcheck // pair's are of TCP
 	_, err := server.Write([]byte("no"))
-	require.NoError(t, err)
+	ok(t, err)
 	a.Ask([]byte("?"), false)
 	var b [8]byte
 	n, err := a.Read(b[:])
-	require.NoError(t, err)
-	require.Equal(t, "no", string(b[:n]))
-	require.Error(t, a.Failed())
-	require.NotErrorIs(t, a.Failed(), os.ErrDeadlineExceeded)
+	ok(t, err)
+	same(t, string(b[:n]), "no")
+	if err := a.Failed(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the connection failed with %v", err)
+	}
 }
