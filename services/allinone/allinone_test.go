@@ -219,6 +219,7 @@ func TestTakenPorts(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.DataDir, cfg.Engine, cfg.LogLevel = t.TempDir(), EngineSim, "error"
 			cfg.HTTPAddr, cfg.GRPCAddr, cfg.OpsAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+			cfg.DrainTimeout = 4 * time.Minute // what starts with a busy machine has time
 			addr := map[string]*string{"http": &cfg.HTTPAddr, "grpc": &cfg.GRPCAddr, "ops": &cfg.OpsAddr}[name]
 			*addr = taken.Addr().String()
 			began := time.Now()

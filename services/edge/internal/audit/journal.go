@@ -35,7 +35,7 @@ type Journal struct {
 const (
 	journalSuffix = ".journal"
 	// keptDurable is how many bytes of what the sink has stay in a journal that waits for
-	// the disk: SQLite may not have that on it.
+	// the disk: a database may be set up not to.
 	keptDurable = 1 << 20
 )
 

@@ -223,6 +223,16 @@ type Security struct {
 	close   []func() error
 }
 
+// store is the store's configuration. A journal that outlives a loss of power is cleared of
+// what the store has, so that SQLite must have that on the disk as well.
+func (c Config) store() sqldb.Config {
+	store := c.Store
+	if c.Audit.Journal.Enabled && c.Audit.Journal.Sync {
+		store.Sync = sqldb.SyncFull
+	}
+	return store
+}
+
 // New opens the store and makes the first key if there never was one. Close
 // releases what it opened; the parts in Components work in the background.
 func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
@@ -241,7 +251,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	s.Metrics = m
-	db, err := schema.Open(ctx, cfg.Store, log)
+	db, err := schema.Open(ctx, cfg.store(), log)
 	if err != nil {
 		return s, err
 	}
