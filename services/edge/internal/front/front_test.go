@@ -163,6 +163,9 @@ func TestWaitingHoldsNoBuffers(t *testing.T) {
 			c.mu.Lock()
 			if !c.busy {
 				idle++
+				if c.cancel != nil {
+					t.Error("an idle connection keeps its latest request's context")
+				}
 			}
 			c.mu.Unlock()
 		}

@@ -239,6 +239,25 @@ func TestUnreadBodies(t *testing.T) {
 	}
 }
 
+// A client that still sends what nobody reads hears the whole answer, and then the end: a
+// connection that is closed with unread bytes is reset.
+func TestAnswersOutliveBodiesThatNobodyReads(t *testing.T) {
+	sent := make(chan struct{})
+	p := start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-sent
+		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+	}), nil)
+	c := dial(t, p.addr)
+	_, err := fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", 100*maxUnread, strings.Repeat("x", 64<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(sent)
+	if said, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(said), "too large\n") {
+		t.Errorf("%q, and then %v", said, err)
+	}
+}
+
 // A handler bounds the reading of a body and the writing of an answer.
 func TestDeadlines(t *testing.T) {
 	errs := make(chan error, 2)
