@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/ids"
 	"github.com/poterne/poterne/pkg/lifecycle"
@@ -56,65 +55,6 @@ import (
 
 // AdminKeyFile is the name of the file that the first key is written to.
 const AdminKeyFile = "admin.key"
-
-// Config is the edge's sections about security.
-type Config struct {
-	// Store is where keys and the audit trail are kept.
-	Store  sqldb.Config      `yaml:"store"`
-	Keys   apikey.Config     `yaml:"api_keys"`
-	Tokens TokensConfig      `yaml:"tokens"`
-	Authz  authz.Config      `yaml:"authz"`
-	Limits middleware.Config `yaml:"limits"`
-	Audit  audit.Config      `yaml:"audit"`
-	Login  login.Config      `yaml:"login"`
-	// Firewall is the rule set that requests over HTTP are judged by.
-	Firewall firewall.Config `yaml:"waf"`
-	// Abuse bounds what an address may do before anybody is known.
-	Abuse AbuseConfig `yaml:"abuse"`
-	// Usage is how what models do is billed.
-	Usage usage.Config `yaml:"usage"`
-	// Webhooks is who may be told of budgets, and how.
-	Webhooks webhook.Config `yaml:"webhooks"`
-	// Cache is which answers are kept, to be given again.
-	Cache respcache.Config `yaml:"cache"`
-	// Routes is what is done with requests.
-	Routes route.Config `yaml:"routes"`
-}
-
-// DefaultConfig returns the defaults, with the store at dsn.
-func DefaultConfig(dsn string) Config {
-	return Config{
-		Store: sqldb.DefaultConfig(dsn), Keys: apikey.DefaultConfig(), Tokens: DefaultTokensConfig(), Authz: authz.DefaultConfig(),
-		Limits: middleware.DefaultConfig(), Audit: audit.DefaultConfig(), Login: login.DefaultConfig(),
-		Firewall: firewall.DefaultConfig(), Abuse: defaultAbuse(), Usage: usage.DefaultConfig(), Webhooks: webhook.DefaultConfig(), Cache: respcache.DefaultConfig(),
-		Routes: route.DefaultConfig(),
-	}
-}
-
-// Complete fills what follows from other settings.
-func (c *Config) Complete() {
-	c.Tokens.Complete()
-	c.Login.Complete()
-	c.Limits.Complete()
-}
-
-// Validate notes what is wrong; prefix, which may be empty, is put before the
-// sections' names.
-func (c Config) Validate(p *config.Problems, prefix string) {
-	c.Store.Validate(p, prefix+"store")
-	c.Keys.Validate(p, prefix+"api_keys")
-	c.Tokens.Validate(p, prefix+"tokens")
-	c.Authz.Validate(p, prefix+"authz")
-	c.Limits.Validate(p, prefix+"limits")
-	c.Audit.Validate(p, prefix+"audit")
-	c.Login.Validate(p, prefix+"login")
-	c.Firewall.Validate(p, prefix+"waf")
-	c.Usage.Validate(p, prefix+"usage")
-	c.Webhooks.Validate(p, prefix+"webhooks")
-	c.Abuse.validate(p, prefix+"abuse", len(c.Limits.TrustedProxies) > 0)
-	c.Cache.Validate(p, prefix+"cache")
-	c.Routes.Validate(p, prefix+"routes")
-}
 
 // Deps is what New needs besides its configuration.
 type Deps struct {
@@ -223,16 +163,6 @@ type Security struct {
 	close   []func() error
 }
 
-// store is the store's configuration. A journal that outlives a loss of power is cleared of
-// what the store has, so that SQLite must have that on the disk as well.
-func (c Config) store() sqldb.Config {
-	store := c.Store
-	if c.Audit.Journal.Enabled && c.Audit.Journal.Sync {
-		store.Sync = sqldb.SyncFull
-	}
-	return store
-}
-
 // New opens the store and makes the first key if there never was one. Close
 // releases what it opened; the parts in Components work in the background.
 func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
@@ -251,7 +181,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 		return s, err
 	}
 	s.Metrics = m
-	db, err := schema.Open(ctx, cfg.store(), log)
+	db, err := schema.Open(ctx, cfg.Store, log)
 	if err != nil {
 		return s, err
 	}

@@ -326,7 +326,10 @@ func TestWhatCannotBeOpened(t *testing.T) {
 // Where the journal outlives a loss of power, so does what it is cleared of.
 func TestADurableJournalHasADurableStore(t *testing.T) {
 	for sync, want := range map[bool]int{false: 1, true: 2} { // normal and full
-		e := open(t, sqliteDSN(t), func(c *Config) { c.Audit.Journal.Sync = sync })
+		e := open(t, sqliteDSN(t), func(c *Config) {
+			c.Audit.Journal.Sync = sync
+			c.Complete()
+		})
 		var got int
 		if err := e.DB.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&got); err != nil || got != want {
 			t.Errorf("with sync %v the store's is %d, %v", sync, got, err)
