@@ -97,7 +97,8 @@ type wishes struct {
 	maxRecv, maxSend int
 }
 
-// wishesOf reads the options; ok is false when there is one that is not known here.
+// wishesOf reads the options; ok is false when there is one that is not known here. Those
+// that are WithinProcess (inproc.Taking) ask nothing of a connection.
 func wishesOf(opts []grpc.CallOption, maxRecv int) (w wishes, ok bool) {
 	w = wishes{maxRecv: maxRecv, maxSend: MaxMessage}
 	for _, o := range opts {
@@ -110,7 +111,7 @@ func wishesOf(opts []grpc.CallOption, maxRecv int) (w wishes, ok bool) {
 			w.maxRecv = o.MaxRecvMsgSize
 		case grpc.MaxSendMsgSizeCallOption:
 			w.maxSend = o.MaxSendMsgSize
-		case grpc.FailFastCallOption, grpc.StaticMethodCallOption:
+		case grpc.FailFastCallOption, grpc.StaticMethodCallOption, interface{ WithinProcess() }:
 		default:
 			return w, false
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/telemetry"
 )
 
@@ -242,6 +243,26 @@ func TestDirectStreamsAreGuarded(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("the handler still sends")
 	}
+}
+
+// What is asked of calls within the process keeps none off the direct way.
+func TestStreamsWhoseAnswersAreTakenGoDirectly(t *testing.T) {
+	s := takes(t)
+	client, _ := dialTakers(t, grpcclient.DefaultConfig(), s)
+	taking := inproc.Taking(func(any) error {
+		t.Error("an answer was taken that came from elsewhere")
+		return nil
+	})
+	until(t, "it is called directly", func() bool { return s.direct.Load() > 0 }, func() error {
+		to, err := client.StreamingOutputCall(t.Context(), new(testpb.StreamingOutputCallRequest), taking)
+		for err == nil {
+			_, err = to.Recv()
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	})
 }
 
 func TestWaysAreCounted(t *testing.T) {

@@ -33,6 +33,10 @@ type taking struct {
 	take func(answer any) error
 }
 
+// WithinProcess says that the option asks nothing of connections that leave the process
+// (package callwire looks for it).
+func (taking) WithinProcess() {}
+
 // Watching returns opts for a call whose answers see is to see as well, before they are
 // taken. Those that are received by a loop pass it by.
 func Watching(opts []grpc.CallOption, see func(answer any)) []grpc.CallOption {
