@@ -58,6 +58,7 @@ func build(tb testing.TB, change func(*edge.Config), opts ...edge.Option) *gate 
 	if err := cfg.Complete(); err != nil {
 		tb.Fatalf("Complete: %v", err)
 	}
+	migrated(tb, string(cfg.Security.Store.DSN), filepath.Join(cfg.DataDir, "edge.db"))
 	var err error
 	g.Service, err = edge.New(tb.Context(), *cfg, append([]edge.Option{
 		edge.WithTelemetry(telemetry.Discard()),
