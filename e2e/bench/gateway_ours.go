@@ -99,7 +99,7 @@ func (s *stage) separate(ctx context.Context) (*separate, error) {
 	}
 	found := fmt.Sprintf("discovery: {kind: static, static: {poterne-registry: [%q], poterne-worker: [%q], poterne-inference: [%q]}}\n", at[0], at[2], at[4])
 	config := func(grpc, ops, more string) string {
-		return fmt.Sprintf("grpc: {addr: %q, max_concurrent_streams: 10000}\ntelemetry: {ops_addr: %q, log_level: warn}\n%s%s", grpc, ops, found, more)
+		return fmt.Sprintf("grpc: {addr: %q, max_concurrent_streams: 10000, max_connections: 20000}\ntelemetry: {ops_addr: %q, log_level: warn}\n%s%s", grpc, ops, found, more)
 	}
 	out := &separate{stage: s, http: at[6], ops: at[8], data: filepath.Join(s.dir, "edge", "data")}
 	if _, err := s.service(ctx, "registry", config(at[0], at[1], "store: {dsn: \"sqlite:registry.db\"}\n"), "http://"+at[1]+"/readyz"); err != nil {

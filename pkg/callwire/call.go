@@ -1,7 +1,6 @@
 package callwire
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"net"
@@ -26,7 +25,7 @@ type clientConn struct {
 	probe *quietconn.Probe
 	// interrupt ends reads and writes.
 	interrupt func()
-	r         *bufio.Reader
+	r         *quietconn.Reader
 	out       []byte
 	used      time.Time
 	// ask and patience are of a stream: after how long a silence the server is asked
@@ -34,9 +33,9 @@ type clientConn struct {
 	ask, patience time.Duration
 }
 
-func newClientConn(addr string, conn, raw net.Conn, buffer int) *clientConn {
+func newClientConn(addr string, conn, raw net.Conn, b *quietconn.Buffers) *clientConn {
 	c := &clientConn{addr: addr, conn: conn, probe: quietconn.New(raw)}
-	c.r = bufio.NewReaderSize(c, buffer)
+	c.r = quietconn.NewReader(c, c.waiter(), b)
 	c.interrupt = func() { _ = conn.SetDeadline(longAgo()) }
 	return c
 }

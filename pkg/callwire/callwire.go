@@ -67,11 +67,10 @@ const (
 	maxCallHead = 16 << 10
 	// keptBuffer is the largest buffer that a connection keeps between two calls.
 	keptBuffer = 64 << 10
-	// readBuffer is a connection's buffer for reading; what fits is not copied.
+	// readBuffer is a buffer for reading; what fits is not copied.
 	readBuffer = 8 << 10
-	// streamBuffer is the same of a client's connection with a stream, of which thousands
-	// may be open and wait.
-	streamBuffer = 4 << 10
+	// lastingRequest is the largest buffer of a request that a stream keeps, which may last.
+	lastingRequest = 4 << 10
 	// heldBytes is how much may wait for a message that is said to follow.
 	heldBytes = 16 << 10
 )

@@ -1,17 +1,19 @@
 package callwire
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 var (
@@ -36,7 +38,7 @@ func prefixOf(b []byte) prefix {
 }
 
 // readPrefix reads a prefix of one of the kinds, or of a bye, within the bounds.
-func readPrefix(r *bufio.Reader, kinds string, maxMessage int) (prefix, error) {
+func readPrefix(r *quietconn.Reader, kinds string, maxMessage int) (prefix, error) {
 	b, err := r.Peek(prefixBytes)
 	if err != nil {
 		return prefix{}, err
@@ -56,7 +58,7 @@ func readPrefix(r *bufio.Reader, kinds string, maxMessage int) (prefix, error) {
 
 // take gives the next n bytes to use, which are not kept after it returns. What is
 // announced is not believed: memory is taken as it comes.
-func take(r *bufio.Reader, n int, use func([]byte) error) error {
+func take(r *quietconn.Reader, n int, use func([]byte) error) error {
 	if n <= r.Size() {
 		b, err := r.Peek(n)
 		if err != nil {
@@ -71,6 +73,18 @@ func take(r *bufio.Reader, n int, use func([]byte) error) error {
 		return cut(err)
 	}
 	return use(b.Bytes())
+}
+
+// appendNext puts the next n bytes behind b; as in take, room is made as they come.
+func appendNext(b []byte, r *quietconn.Reader, n int) ([]byte, error) {
+	for end := len(b) + n; len(b) < end; {
+		b = slices.Grow(b, min(end-len(b), max(len(b), r.Size())))
+		got, err := io.ReadFull(r, b[len(b):min(end, cap(b))])
+		if b = b[:len(b)+got]; err != nil {
+			return b, cut(err)
+		}
+	}
+	return b, nil
 }
 
 // cut is err within a frame.

@@ -1,7 +1,6 @@
 package callwire
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -11,7 +10,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
+
+func reader(src io.Reader) *quietconn.Reader {
+	return quietconn.NewReader(src, nil, quietconn.NewBuffers(readBuffer))
+}
 
 // anyMetadata is metadata that may travel, of what chance gave.
 func anyMetadata(given map[string][]string) metadata.MD {
@@ -83,13 +88,13 @@ func TestPrefixesAreBounded(t *testing.T) {
 	} {
 		var b [prefixBytes]byte
 		c.p.put(b[:])
-		got, err := readPrefix(bufio.NewReader(bytes.NewReader(b[:])), string(kindCall), 1000)
+		got, err := readPrefix(reader(bytes.NewReader(b[:])), string(kindCall), 1000)
 		if !errors.Is(err, c.want) || got != c.p {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 	// What is announced and does not come takes no memory, and is an error.
-	err := take(bufio.NewReader(bytes.NewReader(make([]byte, 100))), 1<<30, func([]byte) error { return nil })
+	err := take(reader(bytes.NewReader(make([]byte, 100))), 1<<30, func([]byte) error { return nil })
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a message that was cut off: %v", err)
 	}
@@ -111,7 +116,7 @@ func FuzzHeads(f *testing.F) {
 				t.Errorf("%+v came back as %+v, %v", h, again, err)
 			}
 		}
-		r := bufio.NewReader(bytes.NewReader(b))
+		r := reader(bytes.NewReader(b))
 		if p, err := readPrefix(r, string(kindCall), MaxMessage); err == nil && p.kind == kindCall {
 			_ = take(r, p.head, func(b []byte) error { _, err := parseCallHead(b); return err })
 			_ = take(r, p.message, func([]byte) error { return nil })

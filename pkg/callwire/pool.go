@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // PoolOptions is how connections are made and how many.
@@ -32,6 +34,9 @@ const (
 	again = 30 * time.Second
 	// spare is how long a connection is kept that the calls have no use for.
 	spare = 2 * time.Minute
+	// some is how many connections are few enough to make another when it is missed, and
+	// ahead how many are made before they are.
+	some, ahead = 16, 64
 )
 
 // Pool is the connections of one client. It is safe for concurrent use.
@@ -41,6 +46,7 @@ type Pool struct {
 	end  context.CancelFunc
 
 	buffers buffers
+	readers *quietconn.Buffers
 
 	mu     sync.Mutex
 	addrs  map[string]*address
@@ -51,13 +57,13 @@ type Pool struct {
 type address struct {
 	idle    []*clientConn // the last one was used last
 	open    int           // with those in use
-	dialing bool
+	dialing int
 	until   time.Time // it is left alone
 }
 
 // NewPool returns a pool that connects when it is asked.
 func NewPool(o PoolOptions) *Pool {
-	p := &Pool{opts: o, addrs: make(map[string]*address)}
+	p := &Pool{opts: o, addrs: make(map[string]*address), readers: quietconn.NewBuffers(readBuffer)}
 	p.base, p.end = context.WithCancel(context.Background())
 	return p
 }
@@ -87,14 +93,14 @@ func (p *Pool) keep(wanted func(addr string) bool) {
 			a.open--
 			_ = c.conn.Close()
 		}
-		if a.idle = nil; a.open == 0 && !a.dialing {
+		if a.idle = nil; a.open == 0 && a.dialing == 0 {
 			delete(p.addrs, addr)
 		}
 	}
 }
 
-// take returns an idle connection, or nil, in which case one is made for later calls: a
-// call never waits for one.
+// take returns an idle connection, or nil: a call never waits for one. One is made for
+// later calls when there was none, and where there are many, some ahead.
 func (p *Pool) take(addr string) *clientConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,6 +112,19 @@ func (p *Pool) take(addr string) *clientConn {
 		a = new(address)
 		p.addrs[addr] = a
 	}
+	c := a.take()
+	if c != nil && a.open < some || now().Before(a.until) {
+		return c
+	}
+	for a.open < p.opts.PerAddress && len(a.idle)+a.dialing < min(1+a.open/8, ahead) {
+		a.dialing++
+		a.open++
+		go p.dial(addr, a)
+	}
+	return c
+}
+
+func (a *address) take() *clientConn {
 	for len(a.idle) > 0 {
 		last := len(a.idle) - 1
 		c := a.idle[last]
@@ -115,11 +134,6 @@ func (p *Pool) take(addr string) *clientConn {
 		}
 		a.open--
 		_ = c.conn.Close()
-	}
-	if a.open < p.opts.PerAddress && !a.dialing && !now().Before(a.until) {
-		a.dialing = true
-		a.open++
-		go p.dial(addr, a)
 	}
 	return nil
 }
@@ -161,7 +175,7 @@ func (p *Pool) dial(addr string, a *address) {
 	c, err := p.connect(ctx, addr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a.dialing = false
+	a.dialing--
 	switch {
 	case err != nil:
 		a.open--
@@ -197,11 +211,11 @@ func (p *Pool) connect(ctx context.Context, addr string) (_ *clientConn, err err
 	if err != nil {
 		return nil, unexpected("handshake", err)
 	}
-	say, buffer := preface, readBuffer
+	say := preface
 	if p.opts.Streams {
-		say, buffer = streamPreface, streamBuffer
+		say = streamPreface
 	}
-	c := newClientConn(addr, conn, raw, buffer)
+	c := newClientConn(addr, conn, raw, p.readers)
 	if _, err := conn.Write([]byte(say)); err != nil {
 		return nil, unexpected("preface", err)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // ServerOptions bounds what a client can make a server hold.
@@ -43,6 +45,7 @@ type Server struct {
 	methods map[string]method
 	streams map[string]streaming
 	buffers buffers
+	readers *quietconn.Buffers
 
 	base context.Context //nolint:containedctx // of every call; it ends with Stop
 	end  context.CancelFunc
@@ -66,7 +69,7 @@ type streaming struct {
 
 // NewServer returns a server without methods: Registrar notes them.
 func NewServer(o ServerOptions) *Server {
-	s := &Server{opts: o, methods: make(map[string]method), streams: make(map[string]streaming), conns: make(map[*serverConn]struct{})}
+	s := &Server{opts: o, methods: make(map[string]method), streams: make(map[string]streaming), readers: quietconn.NewBuffers(readBuffer), conns: make(map[*serverConn]struct{})}
 	s.opts.MaxRecvBytes = min(o.MaxRecvBytes, MaxMessage)
 	s.opts.MaxHeadBytes = min(o.MaxHeadBytes, maxHead)
 	s.base, s.end = context.WithCancel(context.Background())
@@ -131,12 +134,12 @@ func (s *Server) Drain() {
 
 // Stop cuts all connections and cancels their calls, and returns when they have ended.
 func (s *Server) Stop() {
-	s.end()
 	s.mu.Lock()
 	s.draining = true
 	for c := range s.conns {
 		_ = c.conn.Close()
 	}
 	s.mu.Unlock()
+	s.end() // behind, so that no client hears of a call that was cancelled
 	s.runs.Wait()
 }

@@ -1,7 +1,6 @@
 package callwire
 
 import (
-	"bufio"
 	"context"
 	"net"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // serverConn is a connection with one call at a time. Its methods are for its own
@@ -25,15 +25,16 @@ type serverConn struct {
 	conn     net.Conn
 	peer     *peer.Peer
 	preface  string // the client's
-	r        *bufio.Reader
+	r        *quietconn.Reader
 	in, out  []byte
 	since    time.Time
+	proven   bool // a call went well
 	draining atomic.Bool
 }
 
 func newServerConn(s *Server, conn net.Conn, auth credentials.AuthInfo, said string) *serverConn {
 	return &serverConn{
-		server: s, conn: conn, preface: said, r: bufio.NewReaderSize(conn, readBuffer), since: now(),
+		server: s, conn: conn, preface: said, r: quietconn.NewReader(conn, quietconn.WaiterOf(conn), s.readers), since: now(),
 		peer: &peer.Peer{Addr: conn.RemoteAddr(), LocalAddr: conn.LocalAddr(), AuthInfo: auth},
 	}
 }
@@ -53,8 +54,9 @@ func (c *serverConn) run() {
 	if _, err := c.conn.Write([]byte(c.preface)); err != nil {
 		return
 	}
-	for {
-		_ = c.conn.SetReadDeadline(now().Add(c.server.opts.Idle))
+	pinged := false // since the last call
+	for quiet := now(); ; {
+		_ = c.conn.SetReadDeadline(quiet.Add(c.server.opts.Idle))
 		// Who drains says so first and sets a deadline then; here it is the other way round.
 		if c.draining.Load() {
 			c.bye()
@@ -69,24 +71,31 @@ func (c *serverConn) run() {
 			return
 		}
 		kind, head, message, err := c.read()
-		if err != nil {
+		if err != nil || kind == kindPing && pinged {
 			c.bye()
 			return
 		}
 		switch {
 		case kind == kindPing: // a stream ended on the way of it
+			pinged = true
+			continue
 		case kind == kindCall && !c.answer(head, message):
 			return
 		case kind == kindStream && !c.stream(head, message):
 			return
 		}
+		quiet, pinged = now(), false
 	}
 }
 
 // read reads a request, for which there is less time than for its beginning. The message
 // lasts until the next.
 func (c *serverConn) read() (kind byte, head callHead, message []byte, err error) {
-	_ = c.conn.SetReadDeadline(now().Add(c.server.opts.Receive))
+	receive := c.server.opts.Receive
+	if !c.proven {
+		receive = min(receive, firstRequest)
+	}
+	_ = c.conn.SetReadDeadline(now().Add(receive))
 	p, err := readPrefix(c.r, requests, c.server.opts.MaxRecvBytes)
 	switch {
 	case err == nil && p.kind == kindPing && p.head+p.message == 0:
@@ -100,13 +109,16 @@ func (c *serverConn) read() (kind byte, head callHead, message []byte, err error
 	if err := take(c.r, p.head, func(b []byte) (err error) { head, err = parseCallHead(b); return err }); err != nil {
 		return 0, callHead{}, nil, err
 	}
-	c.in = c.in[:0]
-	err = take(c.r, p.message, func(b []byte) error { c.in = append(c.in, b...); return nil })
+	c.in, err = appendNext(c.in[:0], c.r, p.message)
 	if message = c.in; cap(c.in) > keptBuffer {
 		c.in = nil
 	}
 	return p.kind, head, message, err
 }
+
+// firstRequest is how long the first request of a connection may take to come: nobody has
+// been asked yet who it is.
+const firstRequest = 10 * time.Second
 
 // requests are the frames that a server takes between two calls.
 const requests = string(kindCall) + string(kindStream) + string(kindPing)
@@ -141,6 +153,7 @@ func (c *serverConn) answer(head callHead, message []byte) bool {
 	w := watch(c, cancel, nil)
 	resp, t, err := c.unary(ctx, head, message)
 	open := w.stop()
+	c.proven = c.proven || err == nil
 	out := answerHead{header: t.header, trailer: t.trailer}
 	var body proto.Message
 	if err == nil {

@@ -70,6 +70,7 @@ func (c *serverConn) stream(head callHead, message []byte) bool {
 	})
 	err := s.run()
 	open := w.stop()
+	c.proven = c.proven || err == nil
 	if !stop() {
 		<-cut
 	}
@@ -96,7 +97,7 @@ func (s *serverStream) RecvMsg(m any) error {
 	s.asked = true
 	err := decode(s.request, m)
 	s.request = nil
-	if cap(s.conn.in) > streamBuffer { // the stream may last
+	if cap(s.conn.in) > lastingRequest { // the stream may last
 		s.conn.in = nil
 	}
 	return err

@@ -1,7 +1,6 @@
 package callwire
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -16,6 +15,8 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // played is a connection on which what was given comes, and then nothing more.
@@ -72,7 +73,7 @@ func FuzzStreamAnswers(f *testing.F) {
 				elsewhere = true
 				return nil, status.Error(codes.Aborted, "elsewhere")
 			}},
-			pool: p, ctx: ctx, wishes: wishes{maxRecv: 1 << 20, maxSend: MaxMessage}, conn: newClientConn("x", conn, conn, streamBuffer),
+			pool: p, ctx: ctx, wishes: wishes{maxRecv: 1 << 20, maxSend: MaxMessage}, conn: newClientConn("x", conn, conn, quietconn.NewBuffers(readBuffer)),
 		}
 		s.unhook = context.AfterFunc(ctx, s.given)
 		if err := s.SendMsg(new(testpb.StreamingOutputCallRequest)); err != nil {
@@ -132,7 +133,7 @@ func FuzzStreamRequests(f *testing.F) {
 		if !ok {
 			t.Fatalf("it began with %q", conn.out.String())
 		}
-		ends, r := 0, bufio.NewReader(strings.NewReader(said))
+		ends, r := 0, reader(strings.NewReader(said))
 		for {
 			p, err := readPrefix(r, answers, 1<<20)
 			if errors.Is(err, io.EOF) {

@@ -279,3 +279,37 @@ func TestAServerWithoutStreams(t *testing.T) {
 		<-time.After(time.Millisecond)
 	}
 }
+
+// Where many streams are open, connections are made ahead: further ones find theirs.
+func TestConnectionsAreMadeAhead(t *testing.T) {
+	s := &service{stream: func(_ *testpb.StreamingOutputCallRequest, to grpc.ServerStreamingServer[testpb.StreamingOutputCallResponse]) error {
+		if err := to.Send(part("x", 0)); err != nil {
+			return err
+		}
+		<-to.Context().Done()
+		return to.Context().Err()
+	}}
+	l := newLine(t, s, 100)
+	for range 40 {
+		begun(t, l.open(t, t.Context()))
+	}
+	for end := time.Now().Add(10 * time.Second); ; {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		for ; n < 20; n++ {
+			to := l.pool.Open(ctx, l.addr, callwire.Stream{Method: streamMethod, Ordinary: l.ordinary(ctx)})
+			if to == nil {
+				break
+			}
+			begun(t, to)
+		}
+		cancel() // which closes their connections
+		if n == 20 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d found one", n)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}

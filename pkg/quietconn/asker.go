@@ -35,10 +35,8 @@ type Asker struct {
 // NewAsker returns what asks on c. Nothing else may read of it or write to it meanwhile.
 func NewAsker(c net.Conn) *Asker {
 	a := &Asker{conn: c}
-	if sc, ok := c.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			a.raw, a.step = raw, a.writeThenRead
-		}
+	if a.raw = rawOf(c); a.raw != nil {
+		a.step = a.writeThenRead
 	}
 	return a
 }

@@ -5,6 +5,7 @@ package quietconn
 import (
 	"errors"
 	"net"
+	"syscall"
 )
 
 // Probe looks at one connection.
@@ -23,3 +24,6 @@ func quietNow(uintptr) bool { return true }
 
 // writeNow leaves writing to package net, so that Asker never comes to ReadNow.
 func writeNow(uintptr, []byte) int { return 0 }
+
+// rawOf has Readers leave reading to package net, so that they never come to ReadNow.
+func rawOf(net.Conn) syscall.RawConn { return nil }

@@ -47,6 +47,25 @@ func (p *Probe) Quiet() bool {
 	return err == nil && p.still
 }
 
+// rawOf returns the kernel's side of c, or nil when there is more between: gRPC's
+// connections of TLS are syscall.Conn as well, of what is encrypted.
+func rawOf(c net.Conn) syscall.RawConn {
+	var kernel syscall.Conn
+	switch c := c.(type) {
+	case *net.TCPConn:
+		kernel = c
+	case *net.UnixConn:
+		kernel = c
+	default:
+		return nil
+	}
+	raw, err := kernel.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
 func quietNow(fd uintptr) bool {
 	var b [1]byte
 	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
