@@ -237,3 +237,90 @@ func TestLessUrgentRequestsAreTurnedAwayFirst(t *testing.T) {
 		t.Errorf("batch, later: %d %s", a.status, a.text)
 	}
 }
+
+// A fallback that cannot be asked for the request is passed over, and where none
+// answers the caller is told how the model failed that they asked for.
+func TestAFallbackThatCannotBeAskedIsPassedOver(t *testing.T) {
+	broken := apierr.New(apierr.EngineFailed, "the engine broke")
+	for name, cannot := range map[string]error{
+		"no such model":         apierr.New(apierr.ModelNotFound, "there is no model \"gone\"").WithField("model"),
+		"for something else":    apierr.Invalid("model", "model \"gone\" is for embeddings, and not for chat and completion"),
+		"nothing serves":        apierr.New(apierr.FailedPrecondition, "model \"gone\" has no version yet: create one").WithField("model"),
+		"a version that is not": apierr.New(apierr.PermissionDenied, "the policy does not let you have the version of the model \"gone\""),
+		"too small":             apierr.New(apierr.ContextLengthExceeded, "the context of gone is 16 tokens"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := open(t, nil)
+			g.route("fb", `{"match":{"models":["broken"]},"fallback":{"models":["gone","other"]}}`)
+			well := false
+			rest := new(fakeInference)
+			fails := func(model string) error {
+				switch {
+				case model == "gone":
+					return cannot
+				case model == "other" && well:
+					return nil
+				}
+				return broken
+			}
+			g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+				if err := fails(req.GetModel()); err != nil {
+					return nil, err
+				}
+				rest.by = &inferencev1.ServedBy{Model: req.GetModel(), Version: 1}
+				return rest.Invoke(g.t.Context(), req)
+			}
+			g.inference.stream = func(req *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+				if err := fails(req.GetModel()); err != nil {
+					return err
+				}
+				rest.by = &inferencev1.ServedBy{Model: req.GetModel(), Version: 1}
+				return rest.InvokeStream(req, out)
+			}
+			for _, more := range []string{"", `,"stream":true`} {
+				well = false
+				a := g.askModel("broken", more)
+				if a.status != http.StatusBadGateway || !strings.Contains(a.text, "the engine broke") || strings.Contains(a.text, "gone") || a.header.Get("X-Poterne-Attempts") != "3" {
+					t.Errorf("%s: nobody answers: %d %v %s", more, a.status, a.header, a.text)
+				}
+				if got := strings.Join(g.askedModels(), " "); got != "broken gone other" {
+					t.Errorf("asked %s", got)
+				}
+				if told, _ := g.explained(a.header.Get("X-Request-Id")); !strings.Contains(told.text, `"gone"`) || !strings.Contains(told.text, `"other"`) {
+					t.Errorf("the chain is not explained: %s", told.text)
+				}
+				well = true
+				a = g.askModel("broken", more)
+				if a.status != http.StatusOK || a.header.Get("X-Poterne-Fallback") != "broken;reason=engine-failed" || a.header.Get("X-Poterne-Attempts") != "3" {
+					t.Errorf("%s: other answers: %d %v %s", more, a.status, a.header, a.text)
+				}
+				g.askedModels()
+			}
+		})
+	}
+}
+
+// What is wrong with the request itself is no reason to ask anybody else.
+func TestARequestsOwnFaultAsksNobodyElse(t *testing.T) {
+	g := open(t, nil)
+	g.route("fb", `{"match":{"models":["broken"]},"fallback":{"models":["other","third"]}}`)
+	for _, own := range []error{
+		apierr.Invalid("temperature", "temperature must not be above 2"),
+		apierr.Invalid("model", "model \"broken\" is for embeddings, and not for chat and completion"),
+		apierr.New(apierr.FailedPrecondition, "this request was in hand when 2 engines ended"),
+	} {
+		g.failing(own)
+		if a := g.askModel("broken", ""); a.status != http.StatusBadRequest || len(g.askedModels()) != 1 {
+			t.Errorf("%d %s", a.status, a.text)
+		}
+	}
+	g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+		if req.GetModel() == "broken" {
+			return nil, apierr.New(apierr.EngineFailed, "the engine broke")
+		}
+		return nil, apierr.Invalid("temperature", "temperature must not be above 1")
+	}
+	if a := g.askModel("broken", ""); a.status != http.StatusBadGateway || strings.Join(g.askedModels(), " ") != "broken other" {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+}

@@ -119,7 +119,7 @@ func (c *Course) Answers() {
 // Failed notes why an attempt failed, of whose answer nothing was seen, and says what
 // comes next.
 func (c *Course) Failed(ctx context.Context, why Reason) Next {
-	if why == Other {
+	if why == Other || why == Unfit && !c.Fallen() {
 		c.End()
 		return Next{Why: "asking again is of no use"}
 	}
@@ -147,9 +147,10 @@ func (c *Course) Failed(ctx context.Context, why Reason) Next {
 }
 
 // Fall goes on to the next model, if the route has one for that reason, and reports
-// whether there is.
+// whether there is. A fallback that cannot be asked for the request is passed over
+// whatever the route's reasons are: these are about models that could be.
 func (c *Course) Fall(why Reason) bool {
-	return (why == Open || slices.Contains(c.route.Fallback.On, why)) && c.Skip()
+	return (why == Open || c.Fallen() && unasked(why) || slices.Contains(c.route.Fallback.On, why)) && c.Skip()
 }
 
 // End lets somebody else try the present model, where this course was to and nothing is
@@ -159,6 +160,11 @@ func (c *Course) End() {
 		c.router.breaker.forget(c.Model())
 		c.probes = false
 	}
+}
+
+// unasked reports whether a reason says that the model cannot be asked for the request.
+func unasked(why Reason) bool {
+	return slices.Contains([]Reason{Unfit, ModelNotFound, ContextLength}, why)
 }
 
 // ill reports whether a reason says something of the model's health.

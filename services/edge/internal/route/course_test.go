@@ -16,7 +16,7 @@ import (
 // the route says, none twice.
 func TestEveryCourseEnds(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	all := append(Reasons(), Other, Open)
+	all := append(Reasons(), Other, Unfit, Open)
 	some := func() (out []Reason) {
 		for _, r := range Reasons() {
 			if random.IntN(2) == 0 {

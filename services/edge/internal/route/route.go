@@ -83,6 +83,9 @@ const (
 	ContextLength Reason = "context-length"
 	// ModelNotFound says that there is no such model.
 	ModelNotFound Reason = "model-not-found"
+	// Unfit says that the model is none for such a request: it is for something else,
+	// nothing of it serves, or the policy keeps the version that would from the caller.
+	Unfit Reason = "unfit"
 	// Open says that the model was not asked, since it failed too often of late.
 	Open Reason = "open"
 	// Other is everything else: the request's own fault, and the caller's leaving.
@@ -108,7 +111,9 @@ type Retry struct {
 // Fallback says which models are asked, in their order, when the one before failed.
 type Fallback struct {
 	Models []string `yaml:"models" json:"models,omitempty"`
-	On     []Reason `yaml:"on" json:"on,omitempty"`
+	// On is after which failures of the model before; after a fallback that cannot be
+	// asked for such a request the next one is asked in any case.
+	On []Reason `yaml:"on" json:"on,omitempty"`
 }
 
 // StickyBy is what requests are kept together by.
