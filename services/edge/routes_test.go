@@ -161,6 +161,9 @@ func TestRoutesOverREST(t *testing.T) {
 	g := open(t, nil)
 	a := g.route("big", `{"match":{"models":["b*"],"headers":[{"name":"x-team","prefix":"blue"}]},"fallback":{"models":["small"]},"sticky":{"by":"cookie","name":"poterne"}}`)
 	etag, _ := a.at("route", "etag").(string)
+	if on, _ := a.at("route", "fallback", "on").([]any); len(on) != 5 {
+		t.Errorf("what holds when nothing is said, as docs/routes.md lists it: %v", on)
+	}
 	if etag == "" || a.at("route", "fallback", "on", 0) != "ROUTE_REASON_UNREACHED" {
 		t.Fatalf("%s", a.text)
 	}

@@ -5,7 +5,10 @@
 // timeouts, retry, mirror, session persistence). Start reading at Route, then Router.
 package route
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Operation is what a model or a collection is asked for.
 type Operation string
@@ -222,6 +225,9 @@ func (r *Route) Idle() []string {
 		}
 	}
 	models := func(o Operation) bool { return o != Search }
+	if len(r.Match.Models) > 0 && !slices.ContainsFunc(r.Match.Operations, models) {
+		out = append(out, "match.models keeps the route from every search: searches name no model")
+	}
 	only("model", r.Model != "", models)
 	only("retry", r.Retry.Attempts > 1, models)
 	only("timeouts.attempt", r.Timeouts.Attempt > 0, models)
