@@ -105,7 +105,7 @@ func (f *routeFlags) add(cmd *cobra.Command) {
 	fs.DurationVar(&f.backoff, "backoff", 0, "the pause before the second attempt")
 	fs.DurationVar(&f.maxBackoff, "max-backoff", 0, "the longest pause")
 	fs.StringSliceVar(&f.fallback, "fallback", nil, "ask these models, in this order")
-	fs.StringSliceVar(&f.fallbackOn, "fallback-on", nil, "after these, and context-length and model-not-found")
+	fs.StringSliceVar(&f.fallbackOn, "fallback-on", nil, "after these: those of --retry-on, context-length, model-not-found (default the former)")
 	fs.StringVar(&f.sticky, "sticky", "", "keep requests on one worker by: principal, header=NAME or cookie=NAME")
 	fs.StringVar(&f.mirror, "mirror", "", "have this model work on some of the requests, too")
 	fs.Float64Var(&f.percent, "mirror-percent", 100, "on so many per cent")
