@@ -327,3 +327,42 @@ func TestARequestsOwnFaultAsksNobodyElse(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.text)
 	}
 }
+
+// A breaker passes a model over for others: where none of these can be asked, the model
+// is, and answers when it is well again.
+func TestABreakerIsForWhereOthersCanBeAsked(t *testing.T) {
+	for name, cached := range map[string]bool{"without a cache": false, "with one": true} {
+		t.Run(name, func(t *testing.T) {
+			g := open(t, func(c *edge.Config) { c.Security.Cache.Enabled, c.Security.Cache.Use = cached, "all" })
+			g.inference.resolve = func(req *inferencev1.ResolveServingRequest) (*inferencev1.ResolveServingResponse, error) {
+				return &inferencev1.ResolveServingResponse{Model: req.GetModel(), Version: 1, Digest: "sha256:" + req.GetModel()}, nil
+			}
+			g.route("fb", `{"match":{"models":["broken"]},"fallback":{"models":["gone"]}}`)
+			well, rest := false, new(fakeInference)
+			g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+				switch {
+				case req.GetModel() == "gone":
+					return nil, apierr.New(apierr.ModelNotFound, "there is no model \"gone\"").WithField("model")
+				case !well:
+					return nil, apierr.New(apierr.EngineFailed, "the engine broke")
+				}
+				rest.by = &inferencev1.ServedBy{Model: req.GetModel(), Version: 1}
+				return rest.Invoke(g.t.Context(), req)
+			}
+			for i := range 7 { // five open the breaker
+				if a := g.askModel("broken", ""); a.status != http.StatusBadGateway || !strings.Contains(a.text, "the engine broke") {
+					t.Errorf("%d: %d %s", i, a.status, a.text)
+				}
+			}
+			well = true
+			g.askedModels()
+			a := g.askModel("broken", "")
+			if a.status != http.StatusOK || a.header.Get("X-Poterne-Fallback") != "" || strings.Join(g.askedModels(), " ") != "gone broken" {
+				t.Errorf("%d %v %s", a.status, a.header, a.text)
+			}
+			if n := len(a.header.Values("Ratelimit")); n > 1 {
+				t.Errorf("limits are told %d times", n)
+			}
+		})
+	}
+}

@@ -100,7 +100,7 @@ func (t *trip) model(ctx context.Context, setHeader func(metadata.MD) error) (do
 	switch {
 	case err == nil || seen || ctx.Err() != nil:
 		return true, err
-	case next.Step == route.Fall:
+	case next.Step == route.Fall || t.course.Back():
 		return false, err
 	default:
 		return true, t.none(setHeader)
@@ -131,7 +131,7 @@ func (t *trip) none(setHeader func(metadata.MD) error) error {
 func (t *trip) skip(ctx context.Context, setHeader func(metadata.MD) error, model explain.Attribute, why string, err error) (done bool, _ error) {
 	t.decide(ctx, explain.Decision{Outcome: "skipped", Detail: why}, model)
 	t.s.Router.Observer.Attempted(ctx, t.rt.route.Name, "fallback", "skipped")
-	if t.course.Skip() {
+	if t.course.Skip() || err == nil && t.course.Back() {
 		return false, nil
 	}
 	if t.first != nil && (err == nil || t.why != route.Open) {
