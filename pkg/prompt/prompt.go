@@ -60,7 +60,7 @@ func Check[M Message, V Variable](spec Spec[M, V]) error {
 	declared := make(map[string]bool, len(spec.GetVariables()))
 	for i, v := range spec.GetVariables() {
 		if declared[v.GetName()] {
-			return apierr.Invalid(fmt.Sprintf("spec.variables[%d].name", i), "%q is declared twice", v.GetName())
+			return invalid(fmt.Sprintf("spec.variables[%d].name", i), "%q is declared twice", v.GetName())
 		}
 		declared[v.GetName()] = true
 	}
@@ -68,13 +68,18 @@ func Check[M Message, V Variable](spec Spec[M, V]) error {
 		field := fmt.Sprintf("spec.messages[%d].content", i)
 		t, err := parse(m.GetContent())
 		if err != nil {
-			return apierr.Invalid(field, "is not a template: %.200s", err)
+			return invalid(field, "is not a template: %.200s", err)
 		}
 		if err := checkTags(field, t.Tags(), declared, maxDepth); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// invalid is an error that names the field in its text, too: some clients show that only.
+func invalid(field, format string, args ...any) error {
+	return apierr.Invalid(field, "%s: %s", field, fmt.Sprintf(format, args...))
 }
 
 // noPartials refuses to look anything up: a partial would be a file.
@@ -90,7 +95,7 @@ func parse(content string) (*mustache.Template, error) {
 
 func checkTags(field string, tags []mustache.Tag, declared map[string]bool, depth int) error {
 	if depth < 0 {
-		return apierr.Invalid(field, "has sections within sections, more than %d deep", maxDepth)
+		return invalid(field, "has sections within sections, more than %d deep", maxDepth)
 	}
 	for _, tag := range tags {
 		switch tag.Type() {
@@ -100,10 +105,10 @@ func checkTags(field string, tags []mustache.Tag, declared map[string]bool, dept
 				return err
 			}
 		case mustache.Invalid, mustache.Partial:
-			return apierr.Invalid(field, "may hold variables and sections only, not a partial")
+			return invalid(field, "may hold variables and sections only, not a partial")
 		}
 		if !declared[tag.Name()] {
-			return apierr.Invalid(field, "names %.64q, which is not among the variables", tag.Name())
+			return invalid(field, "names %.64q, which is not among the variables", tag.Name())
 		}
 	}
 	return nil

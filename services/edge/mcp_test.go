@@ -137,7 +137,7 @@ func TestToolsRefuseWhatTheirCallsRefuse(t *testing.T) {
 		want      string
 	}{
 		"no query":         {"search", map[string]any{"collection": "c"}, "INVALID_ARGUMENT"},
-		"another member":   {"search", map[string]any{"collection": "c", "query": "q", "principals": []string{"x"}}, "INVALID_ARGUMENT"},
+		"another member":   {"search", map[string]any{"collection": "c", "query": "q", "principals": []string{"x"}}, `"principals" is not known here`},
 		"too many":         {"search", map[string]any{"collection": "c", "query": "q", "top_k": 51}, "INVALID_ARGUMENT"},
 		"another type":     {"search", map[string]any{"collection": "c", "query": 7}, "query must not be a number"},
 		"a bad filter":     {"search", map[string]any{"collection": "c", "query": "q", "filter": "year >>"}, "INVALID_ARGUMENT"},

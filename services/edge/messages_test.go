@@ -275,6 +275,10 @@ func TestModeration(t *testing.T) {
 			t.Errorf("%s: status %d: %s", body, a.status, a.text)
 		}
 	}
+	image := g.do("POST", "/v1/moderations", `{"input":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}}]}`)
+	if image.at("error", "message") != "input[1]: only texts are moderated, and no images" || image.at("error", "param") != "input[1]" {
+		t.Errorf("an image: %s", image.text)
+	}
 	large := open(t, func(c *edge.Config) { c.HTTP.MaxBodyBytes = config.MiB })
 	for text, status := range map[string]int{strings.Repeat("1 ", 128<<10): http.StatusOK, strings.Repeat("1 ", 128<<10) + "1": http.StatusRequestEntityTooLarge} {
 		if a := large.do("POST", "/v1/moderations", `{"input":["`+text+`"]}`); a.status != status {

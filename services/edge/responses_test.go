@@ -271,7 +271,7 @@ func TestResponseStreamFails(t *testing.T) {
 	}
 	a := g.do("POST", responsesPath, `{"model":"small","stream":true,"input":"Hi"}`)
 	got := types(t, a)
-	if got[len(got)-1] != "error" || slices.Contains(got, "response.completed") || !strings.Contains(a.text, `"sequence_number":5,"code":"ENGINE_FAILED"`) {
+	if got[len(got)-1] != "error" || slices.Contains(got, "response.completed") || !strings.Contains(a.text, `"sequence_number":5,"code":"engine_failed"`) {
 		t.Errorf("%v: %s", got, a.text)
 	}
 }

@@ -104,6 +104,10 @@ func TestHedges(t *testing.T) {
 						t.Fatalf("%s: %d were cancelled", what, p.cancelled.Load())
 					}
 				}
+				attempts := map[int32]string{1: "", 2: "2"}[c.calls]
+				if a.header.Get("X-Poterne-Route") != "tail" || len(a.header.Values("X-Poterne-Route")) != 1 || a.header.Get("X-Poterne-Attempts") != attempts {
+					t.Errorf("%s: it is said %v", what, a.header)
+				}
 				told, steps := g.explained(a.header.Get("X-Request-Id"))
 				switch hedged := slices.Contains(steps, "attempt hedged"); {
 				case c.decision == "none" && hedged, c.decision != "none" && !hedged, c.decision == "won" && !strings.Contains(told.text, "it won"), c.decision == "lost" && !strings.Contains(told.text, "it lost"):

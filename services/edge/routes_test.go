@@ -161,6 +161,9 @@ func TestRoutesOverREST(t *testing.T) {
 	g := open(t, nil)
 	a := g.route("big", `{"match":{"models":["b*"],"headers":[{"name":"x-team","prefix":"blue"}]},"fallback":{"models":["small"]},"sticky":{"by":"cookie","name":"poterne"}}`)
 	etag, _ := a.at("route", "etag").(string)
+	if on, _ := a.at("route", "fallback", "on").([]any); len(on) != 5 {
+		t.Errorf("what holds when nothing is said, as docs/routes.md lists it: %v", on)
+	}
 	if etag == "" || a.at("route", "fallback", "on", 0) != "ROUTE_REASON_UNREACHED" {
 		t.Fatalf("%s", a.text)
 	}
@@ -235,5 +238,131 @@ func TestLessUrgentRequestsAreTurnedAwayFirst(t *testing.T) {
 	<-done
 	if a := g.askModel("small", "", "X-Poterne-Priority", "batch"); a.status != http.StatusOK {
 		t.Errorf("batch, later: %d %s", a.status, a.text)
+	}
+}
+
+// A fallback that cannot be asked for the request is passed over, and where none
+// answers the caller is told how the model failed that they asked for.
+func TestAFallbackThatCannotBeAskedIsPassedOver(t *testing.T) {
+	broken := apierr.New(apierr.EngineFailed, "the engine broke")
+	for name, cannot := range map[string]error{
+		"no such model":         apierr.New(apierr.ModelNotFound, "there is no model \"gone\"").WithField("model"),
+		"for something else":    apierr.Invalid("model", "model \"gone\" is for embeddings, and not for chat and completion"),
+		"nothing serves":        apierr.New(apierr.FailedPrecondition, "model \"gone\" has no version yet: create one").WithField("model"),
+		"a version that is not": apierr.New(apierr.PermissionDenied, "the policy does not let you have the version of the model \"gone\""),
+		"too small":             apierr.New(apierr.ContextLengthExceeded, "the context of gone is 16 tokens"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := open(t, nil)
+			g.route("fb", `{"match":{"models":["broken"]},"fallback":{"models":["gone","other"]}}`)
+			well := false
+			rest := new(fakeInference)
+			fails := func(model string) error {
+				switch {
+				case model == "gone":
+					return cannot
+				case model == "other" && well:
+					return nil
+				}
+				return broken
+			}
+			g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+				if err := fails(req.GetModel()); err != nil {
+					return nil, err
+				}
+				rest.by = &inferencev1.ServedBy{Model: req.GetModel(), Version: 1}
+				return rest.Invoke(g.t.Context(), req)
+			}
+			g.inference.stream = func(req *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+				if err := fails(req.GetModel()); err != nil {
+					return err
+				}
+				rest.by = &inferencev1.ServedBy{Model: req.GetModel(), Version: 1}
+				return rest.InvokeStream(req, out)
+			}
+			for _, more := range []string{"", `,"stream":true`} {
+				well = false
+				a := g.askModel("broken", more)
+				if a.status != http.StatusBadGateway || !strings.Contains(a.text, "the engine broke") || strings.Contains(a.text, "gone") || a.header.Get("X-Poterne-Attempts") != "3" {
+					t.Errorf("%s: nobody answers: %d %v %s", more, a.status, a.header, a.text)
+				}
+				if got := strings.Join(g.askedModels(), " "); got != "broken gone other" {
+					t.Errorf("asked %s", got)
+				}
+				if told, _ := g.explained(a.header.Get("X-Request-Id")); !strings.Contains(told.text, `"gone"`) || !strings.Contains(told.text, `"other"`) {
+					t.Errorf("the chain is not explained: %s", told.text)
+				}
+				well = true
+				a = g.askModel("broken", more)
+				if a.status != http.StatusOK || a.header.Get("X-Poterne-Fallback") != "broken;reason=engine-failed" || a.header.Get("X-Poterne-Attempts") != "3" {
+					t.Errorf("%s: other answers: %d %v %s", more, a.status, a.header, a.text)
+				}
+				g.askedModels()
+			}
+		})
+	}
+}
+
+// What is wrong with the request itself is no reason to ask anybody else.
+func TestARequestsOwnFaultAsksNobodyElse(t *testing.T) {
+	g := open(t, nil)
+	g.route("fb", `{"match":{"models":["broken"]},"fallback":{"models":["other","third"]}}`)
+	for _, own := range []error{
+		apierr.Invalid("temperature", "temperature must not be above 2"),
+		apierr.Invalid("model", "model \"broken\" is for embeddings, and not for chat and completion"),
+		apierr.New(apierr.FailedPrecondition, "this request was in hand when 2 engines ended"),
+	} {
+		g.failing(own)
+		if a := g.askModel("broken", ""); a.status != http.StatusBadRequest || len(g.askedModels()) != 1 {
+			t.Errorf("%d %s", a.status, a.text)
+		}
+	}
+	g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+		if req.GetModel() == "broken" {
+			return nil, apierr.New(apierr.EngineFailed, "the engine broke")
+		}
+		return nil, apierr.Invalid("temperature", "temperature must not be above 1")
+	}
+	if a := g.askModel("broken", ""); a.status != http.StatusBadGateway || strings.Join(g.askedModels(), " ") != "broken other" {
+		t.Errorf("%d %s", a.status, a.text)
+	}
+}
+
+// A breaker passes a model over for others: where none of these can be asked, the model
+// is, and answers when it is well again.
+func TestABreakerIsForWhereOthersCanBeAsked(t *testing.T) {
+	for name, cached := range map[string]bool{"without a cache": false, "with one": true} {
+		t.Run(name, func(t *testing.T) {
+			g := open(t, func(c *edge.Config) { c.Security.Cache.Enabled, c.Security.Cache.Use = cached, "all" })
+			g.inference.resolve = func(req *inferencev1.ResolveServingRequest) (*inferencev1.ResolveServingResponse, error) {
+				return &inferencev1.ResolveServingResponse{Model: req.GetModel(), Version: 1, Digest: "sha256:" + req.GetModel()}, nil
+			}
+			g.route("fb", `{"match":{"models":["broken"]},"fallback":{"models":["gone"]}}`)
+			well, rest := false, new(fakeInference)
+			g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+				switch {
+				case req.GetModel() == "gone":
+					return nil, apierr.New(apierr.ModelNotFound, "there is no model \"gone\"").WithField("model")
+				case !well:
+					return nil, apierr.New(apierr.EngineFailed, "the engine broke")
+				}
+				rest.by = &inferencev1.ServedBy{Model: req.GetModel(), Version: 1}
+				return rest.Invoke(g.t.Context(), req)
+			}
+			for i := range 7 { // five open the breaker
+				if a := g.askModel("broken", ""); a.status != http.StatusBadGateway || !strings.Contains(a.text, "the engine broke") {
+					t.Errorf("%d: %d %s", i, a.status, a.text)
+				}
+			}
+			well = true
+			g.askedModels()
+			a := g.askModel("broken", "")
+			if a.status != http.StatusOK || a.header.Get("X-Poterne-Fallback") != "" || strings.Join(g.askedModels(), " ") != "gone broken" {
+				t.Errorf("%d %v %s", a.status, a.header, a.text)
+			}
+			if n := len(a.header.Values("Ratelimit")); n > 1 {
+				t.Errorf("limits are told %d times", n)
+			}
+		})
 	}
 }

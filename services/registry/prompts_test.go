@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -33,6 +34,11 @@ func TestPrompts(t *testing.T) {
 	fatal(t, err)
 	_, err = r.CreatePromptVersion(ctx, greeting("{{> secret}}"))
 	wantError(t, err, apierr.InvalidArgument, "spec.messages[0].content")
+	_, err = r.CreatePromptVersion(ctx, greeting("{{#name}}Greet {{name}}."))
+	wantError(t, err, apierr.InvalidArgument, "spec.messages[0].content")
+	if text := apierr.From(err).Message; !strings.HasPrefix(text, "spec.messages[0].content: is not a template: ") {
+		t.Errorf("its text does not name the place: %s", text)
+	}
 	_, err = r.RenderPrompt(ctx, &registryv1.RenderPromptRequest{Prompt: "greeting"})
 	wantError(t, err, apierr.NotFound, "version")
 	set, err := r.SetPromptAlias(ctx, &registryv1.SetPromptAliasRequest{Prompt: "greeting", Alias: "production", Version: 2})

@@ -1,7 +1,9 @@
 package httperr
 
 import (
+	"cmp"
 	"net/http"
+	"strings"
 
 	"github.com/poterne/poterne/pkg/apierr"
 )
@@ -18,7 +20,8 @@ type Anthropic struct {
 type AnthropicError struct {
 	Type    string `json:"type"`
 	Message string `json:"message"`
-	// Code is the reason of package apierr, for programs.
+	// Code is what OpenAI's errors have for it, or the reason of package apierr in lower
+	// case, for programs.
 	Code  string `json:"code"`
 	Field string `json:"field,omitempty"`
 }
@@ -40,8 +43,9 @@ func newAnthropic(requestID string, e *apierr.Error) Anthropic {
 	if requestID == "" {
 		requestID = e.RequestID()
 	}
+	_, code := openAIType(e)
 	return Anthropic{Type: "error", RequestID: requestID, Error: AnthropicError{
-		Type: anthropicType(e.HTTPStatus()), Message: e.Message, Code: string(e.Reason), Field: e.Field,
+		Type: anthropicType(e.HTTPStatus()), Message: e.Message, Code: cmp.Or(code, strings.ToLower(string(e.Reason))), Field: e.Field,
 	}}
 }
 

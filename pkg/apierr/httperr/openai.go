@@ -42,6 +42,13 @@ func newOpenAI(requestID string, e *apierr.Error) OpenAI {
 	return OpenAI{Error: out}
 }
 
+// OpenAICode returns the code of err in OpenAI's errors; empty where it has none. It is
+// the same in a whole answer, in a stream and in the line of a batch.
+func OpenAICode(err error) string {
+	_, code := openAIType(apierr.From(err))
+	return code
+}
+
 // openAIType returns the type and code that api.openai.com gives for the same
 // failure where it has one, and the reason in lower case as the code elsewhere.
 func openAIType(e *apierr.Error) (kind, code string) {

@@ -105,7 +105,7 @@ func (f *routeFlags) add(cmd *cobra.Command) {
 	fs.DurationVar(&f.backoff, "backoff", 0, "the pause before the second attempt")
 	fs.DurationVar(&f.maxBackoff, "max-backoff", 0, "the longest pause")
 	fs.StringSliceVar(&f.fallback, "fallback", nil, "ask these models, in this order")
-	fs.StringSliceVar(&f.fallbackOn, "fallback-on", nil, "after these, and context-length and model-not-found")
+	fs.StringSliceVar(&f.fallbackOn, "fallback-on", nil, "after these: those of --retry-on, context-length, model-not-found (default the former)")
 	fs.StringVar(&f.sticky, "sticky", "", "keep requests on one worker by: principal, header=NAME or cookie=NAME")
 	fs.StringVar(&f.mirror, "mirror", "", "have this model work on some of the requests, too")
 	fs.Float64Var(&f.percent, "mirror-percent", 100, "on so many per cent")
@@ -216,11 +216,7 @@ func (a *app) routesSetCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodPut, joinPath(routesPath, args[0]), body, &out); err != nil {
 				return err
 			}
-			if warnings, ok := out["warnings"].([]any); ok {
-				for _, w := range warnings {
-					_, _ = fmt.Fprintf(a.streams.Err, "warning: %v\n", w)
-				}
-			}
+			a.warn("", out["warnings"])
 			return a.print([]any{out["route"]}, routeColumns())
 		},
 	}
@@ -228,6 +224,14 @@ func (a *app) routesSetCommand() *cobra.Command {
 	cmd.Flags().StringVar(&etag, "etag", "", "only when the route has this etag; 0 when there is none")
 	cmd.Flags().BoolVar(&check, "check", false, "only check it")
 	return cmd
+}
+
+// warn tells of warnings, each with what it is about before it.
+func (a *app) warn(about string, warnings any) {
+	list, _ := warnings.([]any)
+	for _, w := range list {
+		_, _ = fmt.Fprintf(a.streams.Err, "warning: %s%v\n", about, w)
+	}
 }
 
 func (a *app) routesDeleteCommand() *cobra.Command {

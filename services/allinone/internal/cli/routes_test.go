@@ -169,6 +169,14 @@ func TestRoutesByTheCommandLine(t *testing.T) {
 	if out := c.mustCLI("", "routes", "test", "--model", "sim-chat"); !strings.Contains(out, "no route is about the request") {
 		t.Errorf("%s", out)
 	}
+	const nowhere = `no request for embed comes by "nonsense"`
+	if code, _, errs := c.cli("", "routes", "set", "nowhere", "--operations", "embed", "--paths", "nonsense"); code != 0 || !strings.Contains(errs, nowhere) {
+		t.Errorf("%d %s", code, errs)
+	}
+	if code, _, errs := c.cli("", "routes", "test", "--model", "sim-chat"); code != 0 || !strings.Contains(errs, "warning: route nowhere: match.paths: "+nowhere) {
+		t.Errorf("%d %s", code, errs)
+	}
+	c.mustCLI("", "routes", "delete", "nowhere")
 }
 
 // testEveryMatch holds, of the route full, that a request that fulfils each member of

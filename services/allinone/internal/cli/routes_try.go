@@ -43,6 +43,10 @@ func (a *app) routesTestCommand() *cobra.Command {
 				}
 				_, _ = fmt.Fprintf(a.streams.Out, "models: %v\n", out["models"])
 			}
+			verdicts, _ := out["verdicts"].([]any)
+			for _, v := range verdicts {
+				a.warn("route "+cell(lookup(v, "name"))+": ", lookup(v, "warnings"))
+			}
 			a.heading("routes in force")
 			return a.print(out["verdicts"], columns("NAME name", "MATCHES matches", "MISSES misses"))
 		},

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
 
 // What cannot be judged for want of facts.
@@ -38,6 +40,7 @@ type ModelFacts struct {
 type ModelVersion struct {
 	Number  int32
 	Digest  string
+	Task    commonv1.Task
 	Labels  map[string]string
 	Aliases []string
 	// Arm and Experiment are those that lead to it; empty where none does.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/apierr/httperr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/sse"
 )
@@ -43,11 +44,11 @@ func responseEvents() eventShape {
 			body, failed := json.Marshal(struct {
 				Type     string  `json:"type"`
 				Sequence int64   `json:"sequence_number"`
-				Code     string  `json:"code"`
+				Code     *string `json:"code"`
 				Message  string  `json:"message"`
 				Param    *string `json:"param"`
 				ID       string  `json:"request_id,omitempty"`
-			}{"error", sequence, string(e.Reason), e.Message, given(e.Field), id})
+			}{"error", sequence, given(httperr.OpenAICode(err)), e.Message, given(e.Field), id})
 			if failed == nil { // texts and numbers always encode
 				out.Named("error", body)
 			}

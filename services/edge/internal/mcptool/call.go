@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -76,10 +78,17 @@ func call[In any](ctx context.Context, arguments []byte, run func(context.Contex
 	return run(ctx, in)
 }
 
+// unknownMember is how encoding/json begins the error for a member that is not known,
+// before its name in quotes.
+const unknownMember = "json: unknown field "
+
 // what says what is wrong in words that are not Go's.
 func what(err error) string {
 	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && kind.Field != "" {
 		return kind.Field + " must not be a " + kind.Value
+	}
+	if name, ok := strings.CutPrefix(err.Error(), unknownMember); ok { // the package has no type for it
+		return fmt.Sprintf("%.130s is not known here; the tool's schema names what is", name)
 	}
 	return "must be an object of the members that the tool's schema names"
 }

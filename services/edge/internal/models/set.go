@@ -99,7 +99,7 @@ func read(s *registryv1.ModelState, state string) *model {
 	}
 	for _, v := range s.GetVersions() {
 		m.versions[v.GetNumber()] = authz.ModelVersion{
-			Number: v.GetNumber(), Digest: v.GetDigest(), Labels: v.GetLabels(), Aliases: named[v.GetNumber()],
+			Number: v.GetNumber(), Digest: v.GetDigest(), Task: v.GetSpec().GetTask(), Labels: v.GetLabels(), Aliases: named[v.GetNumber()],
 		}
 		for _, variant := range v.GetVariants() {
 			m.digests[variant.GetDigest()] = v.GetNumber()

@@ -75,6 +75,10 @@ func texts(in *edgev1.ModerationInput) ([][]string, error) {
 		case *edgev1.ModerationInputItem_Text:
 			out = append(out, []string{v.Text})
 		case *edgev1.ModerationInputItem_Part:
+			if v.Part.GetType() != "text" || v.Part.GetImageUrl() != nil {
+				field := fmt.Sprintf("input[%d]", i)
+				return nil, apierr.Invalid(field, "%s: only texts are moderated, and no images", field)
+			}
 			parts = append(parts, v.Part.GetText())
 		}
 		if len(out) > 0 && len(parts) > 0 {

@@ -17,7 +17,7 @@ const maxInputs = 2048
 
 // CreateEmbedding embeds texts.
 func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*edgev1.CreateEmbeddingResponse, error) {
-	ctx, _, err := s.route(ctx, route.Embed, &req.Model, req, unaryHeader(ctx))
+	ctx, routed, err := s.route(ctx, route.Embed, &req.Model, req, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +47,9 @@ func (s *Server) CreateEmbedding(ctx context.Context, req *edgev1.CreateEmbeddin
 		Extra: extra, RoutingKey: routingKey(ctx, req.GetUser()),
 		Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
 	})
+	if told := routed.tellAttempts(unaryHeader(ctx)); err == nil {
+		err = told
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ const rerankIDPrefix = "rerank-"
 
 // Rerank puts documents in the order of how well they answer a query.
 func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edgev1.RerankResponse, err error) {
-	ctx, _, err = s.route(ctx, route.Rerank, &req.Model, req, unaryHeader(ctx))
+	ctx, routed, err := s.route(ctx, route.Rerank, &req.Model, req, unaryHeader(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +70,9 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edge
 		ask.MaxAttempts = attempts
 		return s.Inference.Rerank(ctx, ask)
 	})
+	if told := routed.tellAttempts(unaryHeader(ctx)); err == nil {
+		err = told
+	}
 	if err != nil {
 		return nil, err
 	}

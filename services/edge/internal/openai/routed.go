@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strconv"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -26,7 +28,8 @@ const (
 	// HeaderFallback is there when another model answers than the route has first: the
 	// one that did not, and why: `small;reason=unavailable`.
 	HeaderFallback = "x-poterne-fallback"
-	// HeaderAttempts is how often models were asked, where that is more than once.
+	// HeaderAttempts is how often models, or the search service, were asked, where that is
+	// more than once. A hedge counts.
 	HeaderAttempts = "x-poterne-attempts"
 )
 
@@ -46,6 +49,20 @@ type routed struct {
 	session string
 	// name is the model that answers, where it is not the first.
 	name string
+	// more counts how often vectors or scores were asked for beyond the first time.
+	more atomic.Int32
+}
+
+// tellAttempts sets the header of how often the model was asked for vectors or scores;
+// a nil receiver has no route.
+func (r *routed) tellAttempts(setHeader func(metadata.MD) error) error {
+	if r == nil || r.more.Load() == 0 {
+		return nil
+	}
+	if err := setHeader(metadata.Pairs(HeaderAttempts, strconv.Itoa(1+int(r.more.Load())))); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	return nil
 }
 
 // model is the model that answers; first is the one that was asked first.

@@ -85,7 +85,7 @@ func (s *Server) streamFrom(ctx context.Context, c call, failure error, setHeade
 // from runs the trip; failure, unless it is nil, is how its first model failed elsewhere.
 func (t *trip) from(ctx context.Context, failure error, setHeader func(metadata.MD) error) error {
 	if failure != nil {
-		t.attempts, t.last, t.why = 1, failure, reasonOf(failure)
+		t.attempts, t.first, t.why = 1, failure, reasonOf(failure)
 		if !t.course.Fall(t.why) {
 			return failure
 		}

@@ -2,7 +2,6 @@ package openai
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -10,19 +9,11 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
-	"github.com/poterne/poterne/pkg/grpcclient"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/metering"
-	"github.com/poterne/poterne/services/edge/internal/overload"
 	"github.com/poterne/poterne/services/edge/internal/route"
-)
-
-// The causes for which a route ends what takes too long.
-var (
-	errRouteTime   = errors.New("the route's time for this request is over")
-	errAttemptTime = errors.New("the model did not answer in the route's time")
 )
 
 // tried makes one attempt. It calls first once, before anything of the answer can be
@@ -39,8 +30,9 @@ type trip struct {
 	streamed bool
 	try      tried
 	attempts int
-	last     error
-	why      route.Reason // of last
+	// first is how the model that the request is for failed, and why the reason of that.
+	first error
+	why   route.Reason
 }
 
 func (s *Server) newTrip(c call, streamed bool, try tried) *trip {
@@ -76,14 +68,14 @@ func (t *trip) model(ctx context.Context, setHeader func(metadata.MD) error) (do
 	if muted {
 		var not string
 		if ctx, not = t.s.instead(ctx, t.c, c.model); not == notTheirs {
-			return t.skip(ctx, explain.Attribute{Name: explain.AttributeWithheld, Value: c.model}, not, nil)
+			return t.skip(ctx, setHeader, explain.Attribute{Name: explain.AttributeWithheld, Value: c.model}, not, nil)
 		} else if not != "" {
-			return t.skip(ctx, modelAttribute(c.model), not, nil)
+			return t.skip(ctx, setHeader, modelAttribute(c.model), not, nil)
 		}
 	}
 	if t.course.Open() {
-		t.last, t.why = errOpen(c.model), route.Open
-		return t.skip(ctx, modelAttribute(c.model), "it failed too often of late", nil)
+		t.failed(errOpen(c.model), route.Open)
+		return t.skip(ctx, setHeader, modelAttribute(c.model), "it failed too often of late", nil)
 	}
 	req, err := t.s.request(ctx, c)
 	if err != nil {
@@ -101,35 +93,49 @@ func (t *trip) model(ctx context.Context, setHeader func(metadata.MD) error) (do
 		if !t.course.Fallen() {
 			return true, err
 		}
-		return t.skip(ctx, modelAttribute(c.model), "its use was refused", err)
+		return t.skip(ctx, setHeader, modelAttribute(c.model), "its use was refused", err)
 	}
 	defer func() { hold.End(ctx, err) }()
-	var seen bool
-	var next route.Next
-	if seen, next, err = t.askedOf(ctx, req, hold); err == nil || seen || next.Step != route.Fall {
+	seen, next, err := t.askedOf(ctx, req, hold)
+	switch {
+	case err == nil || seen || ctx.Err() != nil:
 		return true, err
+	case next.Step == route.Fall || t.course.Back():
+		return false, err
+	default:
+		return true, t.none(setHeader)
 	}
-	return false, err
 }
 
-// errFailsOften is the cause of errOpen.
-var errFailsOften = errors.New("the model's breaker is open")
+// failed notes how the present model failed. Of the route's other models, which the
+// caller did not ask for, nothing is noted where that is known of the first.
+func (t *trip) failed(err error, why route.Reason) {
+	if t.first == nil || !t.course.Fallen() {
+		t.first, t.why = err, why
+	}
+}
 
-func errOpen(model string) error {
-	return apierr.Wrap(apierr.Unavailable, errFailsOften, "the model %.64q failed too often of late, and is not asked for a while", model).WithRetryAfter(time.Second)
+// none is the error of a request that no model answered.
+func (t *trip) none(setHeader func(metadata.MD) error) error {
+	if t.attempts > 1 {
+		if err := setHeader(metadata.Pairs(HeaderAttempts, strconv.Itoa(t.attempts))); err != nil {
+			return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+		}
+	}
+	return t.first
 }
 
 // skip passes the present model over. done says that there is no other: the request's
 // error is then how a model failed, or else err, which says more than that a model is
 // passed over for now.
-func (t *trip) skip(ctx context.Context, model explain.Attribute, why string, err error) (done bool, _ error) {
+func (t *trip) skip(ctx context.Context, setHeader func(metadata.MD) error, model explain.Attribute, why string, err error) (done bool, _ error) {
 	t.decide(ctx, explain.Decision{Outcome: "skipped", Detail: why}, model)
 	t.s.Router.Observer.Attempted(ctx, t.rt.route.Name, "fallback", "skipped")
-	if t.course.Skip() {
+	if t.course.Skip() || err == nil && t.course.Back() {
 		return false, nil
 	}
-	if t.last != nil && (err == nil || t.why != route.Open) {
-		err = t.last
+	if t.first != nil && (err == nil || t.why != route.Open) {
+		err = t.none(setHeader)
 	}
 	return true, err
 }
@@ -158,8 +164,8 @@ func (t *trip) askedOf(ctx context.Context, req *inferencev1.InvokeRequest, hold
 			t.course.End()
 			d.Detail = "some of the answer was seen"
 		default:
-			t.last, t.why = t.c.failed(err), why
-			err = t.last
+			err = t.c.failed(err)
+			t.failed(err, why)
 			next = t.course.Failed(ctx, why)
 			d.Detail = next.Why
 		}
@@ -225,51 +231,6 @@ func (t *trip) attempt(ctx context.Context, req *inferencev1.InvokeRequest, hold
 	}
 	why, err = t.reason(ctx, attempt, err)
 	return seen, why, err
-}
-
-// reason is why an attempt failed. ctx is the request's, and attempt the attempt's.
-func (t *trip) reason(ctx, attempt context.Context, err error) (route.Reason, error) {
-	switch {
-	case ctx.Err() != nil:
-		if errors.Is(context.Cause(ctx), errRouteTime) {
-			return route.Other, apierr.Wrap(apierr.DeadlineExceeded, errRouteTime, "the route's time for this request is over")
-		}
-		return route.Other, err
-	case errors.Is(context.Cause(attempt), errAttemptTime):
-		return route.Timeout, apierr.Wrap(apierr.DeadlineExceeded, errAttemptTime, "the model did not answer in the route's time")
-	default:
-		return reasonOf(err), err
-	}
-}
-
-// reasonOf is why the inference service did not answer.
-func reasonOf(err error) route.Reason {
-	switch {
-	case errors.Is(err, overload.ErrShed):
-		return route.Other // asking again is what must not happen now
-	case errors.Is(err, errFailsOften):
-		return route.Open
-	}
-	//exhaustive:ignore
-	switch apierr.ReasonOf(err) {
-	case apierr.Unavailable:
-		if grpcclient.Unreached(err) {
-			return route.Unreached
-		}
-		return route.Unavailable
-	case apierr.Overloaded, apierr.RateLimited: // the latter is a provider's
-		return route.Overloaded
-	case apierr.EngineFailed:
-		return route.EngineFailed
-	case apierr.DeadlineExceeded:
-		return route.Timeout
-	case apierr.ContextLengthExceeded:
-		return route.ContextLength
-	case apierr.ModelNotFound:
-		return route.ModelNotFound
-	default:
-		return route.Other
-	}
 }
 
 // disclosing adds to a header that tells who answers what the route did.

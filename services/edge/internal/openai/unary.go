@@ -42,6 +42,7 @@ func askUnary[T any](ctx context.Context, s *Server, model string, hedges bool, 
 		return err
 	}
 	_, _, err = t.askedOf(ctx, new(inferencev1.InvokeRequest), nil)
+	rt.more.Add(int32(t.attempts - 1))
 	return out, err
 }
 
@@ -54,6 +55,7 @@ func hedged[T any](ctx context.Context, s *Server, t *trip, model string, ask fu
 		return second
 	}, ask)
 	if second {
+		t.rt.more.Add(1)
 		outcome := "lost"
 		if won == 2 && err == nil {
 			outcome = "won"

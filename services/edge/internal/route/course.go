@@ -41,6 +41,9 @@ type Course struct {
 	tries  int // at the present model
 	// alone: somebody else asks the other models.
 	alone bool
+	// passed: the first model was, by its breaker. asked: one of the others was asked and
+	// failed. back: the first one is asked after all.
+	passed, asked, back bool
 	// probes says that it tries the present model, which failed too often of late, for
 	// everybody: what came of that is owed.
 	probes bool
@@ -77,12 +80,27 @@ func (c *Course) Attempt() int { return c.tries }
 // Open reports whether the present model is to be passed over: it failed too often of
 // late, and another one may answer. It must be asked before each model's first attempt.
 func (c *Course) Open() bool {
-	if c.at+1 >= len(c.models) {
-		return false // the last one is asked in any case
+	if c.last() {
+		return false // it is asked in any case
 	}
 	may, probes := c.router.breaker.allow(c.Model())
 	c.probes = c.probes || probes
+	c.passed = c.passed || !may && c.at == 0
 	return !may
+}
+
+func (c *Course) last() bool { return c.back || c.at+1 >= len(c.models) }
+
+// Back has the first model asked after all, where only its breaker kept it from that and
+// none of the others could be asked: it is then the last there is. It reports whether
+// that is so.
+func (c *Course) Back() bool {
+	if !c.passed || c.asked || c.back {
+		return false
+	}
+	c.End()
+	c.back, c.at, c.tries = true, 0, 1
+	return true
 }
 
 // Passed is Open for who does not ask the model by this course: it says the same, and
@@ -92,7 +110,7 @@ func (c *Course) Passed() bool { return c.at+1 < len(c.models) && c.router.break
 // Skip passes the present model over, for a reason that is not its own, and reports
 // whether there is another.
 func (c *Course) Skip() bool {
-	if c.at+1 >= len(c.models) {
+	if c.last() {
 		return false
 	}
 	c.End()
@@ -119,7 +137,8 @@ func (c *Course) Answers() {
 // Failed notes why an attempt failed, of whose answer nothing was seen, and says what
 // comes next.
 func (c *Course) Failed(ctx context.Context, why Reason) Next {
-	if why == Other {
+	c.asked = c.asked || !unasked(why)
+	if why == Other || why == Unfit && !c.Fallen() {
 		c.End()
 		return Next{Why: "asking again is of no use"}
 	}
@@ -147,9 +166,11 @@ func (c *Course) Failed(ctx context.Context, why Reason) Next {
 }
 
 // Fall goes on to the next model, if the route has one for that reason, and reports
-// whether there is.
+// whether there is. A fallback that cannot be asked for the request is passed over
+// whatever the route's reasons are: these are about models that could be.
 func (c *Course) Fall(why Reason) bool {
-	return (why == Open || slices.Contains(c.route.Fallback.On, why)) && c.Skip()
+	c.passed = c.passed || why == Open && c.at == 0
+	return (why == Open || c.Fallen() && unasked(why) || slices.Contains(c.route.Fallback.On, why)) && c.Skip()
 }
 
 // End lets somebody else try the present model, where this course was to and nothing is
@@ -159,6 +180,11 @@ func (c *Course) End() {
 		c.router.breaker.forget(c.Model())
 		c.probes = false
 	}
+}
+
+// unasked reports whether a reason says that the model cannot be asked for the request.
+func unasked(why Reason) bool {
+	return slices.Contains([]Reason{Unfit, ModelNotFound, ContextLength}, why)
 }
 
 // ill reports whether a reason says something of the model's health.

@@ -16,7 +16,7 @@ import (
 // the route says, none twice.
 func TestEveryCourseEnds(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	all := append(Reasons(), Other, Open)
+	all := append(Reasons(), Other, Unfit, Open)
 	some := func() (out []Reason) {
 		for _, r := range Reasons() {
 			if random.IntN(2) == 0 {
@@ -231,4 +231,31 @@ func TestHedges(t *testing.T) {
 			t.Errorf("%v after %d", err, n.Load())
 		}
 	})
+}
+
+// A model that failed too often is asked all the same where none of the others can be,
+// and not where one was and failed.
+func TestAModelIsAskedWhereNoOtherCanBe(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Breaker = BreakerConfig{ConsecutiveFailures: 1, OpenFor: time.Minute}
+	for why, back := range map[Reason]bool{ModelNotFound: true, Unfit: true, EngineFailed: false} {
+		r := testRouter(t, cfg)
+		route := Route{Name: "r", Retry: Retry{Attempts: 1}, Fallback: Fallback{Models: []string{"a"}, On: []Reason{EngineFailed}}}
+		if r.Begin(&route, "acme", "m", true).Failed(t.Context(), EngineFailed).Step != Fall {
+			t.Fatal("it does not fall")
+		}
+		c := r.Begin(&route, "acme", "m", true)
+		if !c.Open() || !c.Skip() || c.Open() {
+			t.Fatal("it is not passed over")
+		}
+		if next := c.Failed(t.Context(), why); next.Step != Stop {
+			t.Fatalf("%+v", next)
+		}
+		if c.Back() != back {
+			t.Errorf("%s: it is asked: %v", why, !back)
+		}
+		if back && (c.Model() != "m" || c.Fallen() || c.Open() || c.Skip() || c.Failed(t.Context(), Other).Step != Stop || c.Back()) {
+			t.Errorf("%s: it is not the last", why)
+		}
+	}
 }

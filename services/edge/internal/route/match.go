@@ -109,6 +109,30 @@ func glob(pattern, text string) bool {
 	}
 }
 
+// Meet reports whether two patterns can stand for one text. Its time is the product of
+// both lengths.
+func Meet(a, b string) bool {
+	// below[j] says whether a[i+1:] and b[j:] can, at that of a[i:] and b[j:].
+	below, at := make([]bool, len(b)+1), make([]bool, len(b)+1)
+	for i := len(a); i >= 0; i-- {
+		for j := len(b); j >= 0; j-- {
+			star := i < len(a) && a[i] == '*'
+			switch {
+			case i == len(a) && j == len(b):
+				at[j] = true
+			case star:
+				at[j] = below[j] || j < len(b) && at[j+1]
+			case j < len(b) && b[j] == '*':
+				at[j] = at[j+1] || i < len(a) && below[j]
+			default:
+				at[j] = i < len(a) && j < len(b) && a[i] == b[j] && below[j+1]
+			}
+		}
+		below, at = at, below
+	}
+	return below[0]
+}
+
 // Reference returns the name of a model, and what follows it.
 func Reference(model string) (name, reference string) {
 	name, reference, _ = strings.Cut(model, "@")

@@ -2,6 +2,7 @@ package route
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,4 +146,39 @@ func slowGlob(pattern, text string) bool {
 		return false
 	}
 	return text != "" && text[0] == pattern[0] && slowGlob(pattern[1:], text[1:])
+}
+
+func TestPatternsMeet(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true},
+		{"*", "", true},
+		{"a", "a", true},
+		{"a", "b", false},
+		{"/v1/*", "/v1/collections/*:search", true},
+		{"/v1/collections/handbook:search", "/v1/collections/*:search", true},
+		{"*search", "/v1/collections/*:search", true},
+		{"/v1/*/x", "/v1/y/*", true},
+		{"/v2/*", "/v1/*", false},
+		{"nonsense", "/v1/*", false},
+		{"a*b", "b*a", false},
+		{"*a*", "b*", true},
+	} {
+		if Meet(c.a, c.b) != c.want || Meet(c.b, c.a) != c.want {
+			t.Errorf("%q and %q", c.a, c.b)
+		}
+	}
+}
+
+// A pattern meets a text exactly when it stands for it.
+func FuzzPatternsMeet(f *testing.F) {
+	f.Add("/v1/*", "/v1/chat")
+	f.Fuzz(func(t *testing.T, pattern, text string) {
+		text = strings.ReplaceAll(text, "*", "")
+		if len(pattern)+len(text) < 1000 && Meet(pattern, text) != glob(pattern, text) {
+			t.Errorf("%q and %q", pattern, text)
+		}
+	})
 }

@@ -5,7 +5,10 @@
 // timeouts, retry, mirror, session persistence). Start reading at Route, then Router.
 package route
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Operation is what a model or a collection is asked for.
 type Operation string
@@ -83,6 +86,9 @@ const (
 	ContextLength Reason = "context-length"
 	// ModelNotFound says that there is no such model.
 	ModelNotFound Reason = "model-not-found"
+	// Unfit says that the model is none for such a request: it is for something else,
+	// nothing of it serves, or the policy keeps the version that would from the caller.
+	Unfit Reason = "unfit"
 	// Open says that the model was not asked, since it failed too often of late.
 	Open Reason = "open"
 	// Other is everything else: the request's own fault, and the caller's leaving.
@@ -108,7 +114,9 @@ type Retry struct {
 // Fallback says which models are asked, in their order, when the one before failed.
 type Fallback struct {
 	Models []string `yaml:"models" json:"models,omitempty"`
-	On     []Reason `yaml:"on" json:"on,omitempty"`
+	// On is after which failures of the model before; after a fallback that cannot be
+	// asked for such a request the next one is asked in any case.
+	On []Reason `yaml:"on" json:"on,omitempty"`
 }
 
 // StickyBy is what requests are kept together by.
@@ -217,6 +225,9 @@ func (r *Route) Idle() []string {
 		}
 	}
 	models := func(o Operation) bool { return o != Search }
+	if len(r.Match.Models) > 0 && !slices.ContainsFunc(r.Match.Operations, models) {
+		out = append(out, "match.models keeps the route from every search: searches name no model")
+	}
 	only("model", r.Model != "", models)
 	only("retry", r.Retry.Attempts > 1, models)
 	only("timeouts.attempt", r.Timeouts.Attempt > 0, models)

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -30,8 +32,8 @@ type Deps struct {
 	Store    route.Store
 	Follower *route.Follower
 	Router   *route.Router
-	// Known reports whether a model is known; true where nobody can tell.
-	Known func(model string) bool
+	// Task is what a model is for, and whether it is known; true where nobody can tell.
+	Task  func(model string) (task commonv1.Task, known bool)
 	Clock clock.Clock
 	Log   *slog.Logger
 }
@@ -102,23 +104,6 @@ func (s *Server) SetRoute(ctx context.Context, req *edgev1.SetRouteRequest) (*ed
 	return &edgev1.SetRouteResponse{Route: message(&kept), Warnings: s.warnings(&r)}, nil
 }
 
-// warnings is what may be wrong with a route that is accepted.
-func (s *Server) warnings(r *route.Route) []string {
-	var out []string
-	asked := slices.Clone(r.Fallback.Models)
-	for _, m := range []string{r.Model, r.Mirror.Model} {
-		if m != "" && !slices.Contains(asked, m) {
-			asked = append(asked, m)
-		}
-	}
-	for _, m := range asked {
-		if !s.Known(m) {
-			out = append(out, "there is no model "+strconv.Quote(m)+" now")
-		}
-	}
-	return append(out, r.Idle()...)
-}
-
 // DeleteRoute implements edgev1.RouteServiceServer.
 func (s *Server) DeleteRoute(ctx context.Context, req *edgev1.DeleteRouteRequest) (*edgev1.DeleteRouteResponse, error) {
 	was, err := readETag(req.GetEtag())
@@ -147,10 +132,13 @@ func (s *Server) TestRoutes(ctx context.Context, req *edgev1.TestRoutesRequest) 
 		Operation: route.Chat, Path: req.GetPath(), Method: req.GetMethod(), Model: req.GetModel(),
 		Tenant: req.GetTenant(), Subject: req.GetSubject(), KeyID: req.GetKeyId(),
 		Header: func(name string) []string {
-			if v, ok := req.GetHeaders()[name]; ok {
-				return []string{v}
+			var values []string
+			for given, v := range req.GetHeaders() {
+				if strings.EqualFold(given, name) {
+					values = append(values, v)
+				}
 			}
-			return nil
+			return values
 		},
 	}
 	if o := operations()[req.GetOperation()]; o != "" {
@@ -164,7 +152,9 @@ func (s *Server) TestRoutes(ctx context.Context, req *edgev1.TestRoutesRequest) 
 	}
 	out := new(edgev1.TestRoutesResponse)
 	for _, v := range s.Router.Test(&f) {
-		out.Verdicts = append(out.Verdicts, &edgev1.RouteVerdict{Name: v.Route.Name, Matches: v.Misses == "", Misses: v.Misses})
+		out.Verdicts = append(out.Verdicts, &edgev1.RouteVerdict{
+			Name: v.Route.Name, Matches: v.Misses == "", Misses: v.Misses, Warnings: s.warnings(&v.Route),
+		})
 		if v.Misses == "" && out.GetRoute() == nil {
 			out.Route = s.stored(&v.Route)
 			out.Models = v.Route.Models(f.Operation, f.Model)

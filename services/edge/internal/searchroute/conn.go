@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -47,6 +48,9 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 	audit.From(ctx).Decide(explain.Decision{Step: explain.Route, Outcome: "matched", Attributes: []explain.Attribute{
 		{Name: "route", Value: t.Name}, {Name: "operation", Value: string(route.Search)},
 	}})
+	if err := tell(ctx, openai.HeaderRoute, t.Name); err != nil {
+		return err
+	}
 	if d := t.Timeouts.Request; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, d, errRouteTime)
@@ -57,6 +61,18 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 		return apierr.Wrap(apierr.DeadlineExceeded, err, "the route's time for this search is over")
 	}
 	return err
+}
+
+// tell sets a header of the answer, where the request is a search itself: what the
+// context builder searches is a part of another one, whose route is told.
+func tell(ctx context.Context, name, value string) error {
+	if method, _ := grpc.Method(ctx); method != searchv1.SearchService_Search_FullMethodName {
+		return nil
+	}
+	if err := grpc.SetHeader(ctx, metadata.Pairs(name, value)); err != nil {
+		return apierr.Wrap(apierr.Internal, err, "the response header cannot be set")
+	}
+	return nil
 }
 
 func (c *conn) search(ctx context.Context, t *route.Route, tenant, method string, args any, into proto.Message, opts []grpc.CallOption) error {
@@ -72,6 +88,9 @@ func (c *conn) search(ctx context.Context, t *route.Route, tenant, method string
 		return reply, c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 	})
 	if second {
+		if err := tell(ctx, openai.HeaderAttempts, "2"); err != nil {
+			return err
+		}
 		outcome := "lost"
 		if won == 2 && err == nil {
 			outcome = "won"

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -38,10 +39,13 @@ func (s *Security) openRoutes(ctx context.Context, cfg Config, d Deps, db *sqldb
 	s.routes = follower.Component()
 	s.RouteAdmin = routeserver.New(routeserver.Deps{
 		Store: store, Follower: follower, Router: s.Routes, Clock: d.Clock, Log: d.Telemetry.Logger,
-		Known: func(model string) bool {
+		Task: func(model string) (commonv1.Task, bool) {
 			name, reference := route.Reference(model)
-			_, err := s.models.Find(name, reference, cfg.Authz.PlatformTenant)
-			return !errors.Is(err, authz.ErrNoModel)
+			m, err := s.models.Find(name, reference, cfg.Authz.PlatformTenant)
+			if err != nil || len(m.Versions) == 0 {
+				return commonv1.Task_TASK_UNSPECIFIED, !errors.Is(err, authz.ErrNoModel)
+			}
+			return m.Versions[0].Task, true
 		},
 	})
 	s.Allowance = &allowance{authorizer: authorizer, methods: authz.Table()}

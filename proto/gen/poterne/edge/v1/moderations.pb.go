@@ -12,6 +12,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -303,10 +304,13 @@ func (*ModerationInputItem_Part) isModerationInputItem_Item() {}
 // A part of an input.
 type ModerationPart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `text`: images cannot be looked at.
+	// `text`. Images cannot be looked at: `image_url`, as OpenAI's clients send it, is
+	// refused with the place where it is.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// The text.
-	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The image, which is not read.
+	ImageUrl      *structpb.Value `protobuf:"bytes,3,opt,name=image_url,json=imageUrl,proto3" json:"image_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -353,6 +357,13 @@ func (x *ModerationPart) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *ModerationPart) GetImageUrl() *structpb.Value {
+	if x != nil {
+		return x.ImageUrl
+	}
+	return nil
 }
 
 // What was found.
@@ -543,7 +554,7 @@ var File_poterne_edge_v1_moderations_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_moderations_proto_rawDesc = "" +
 	"\n" +
-	"!poterne/edge/v1/moderations.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\"\xad\x01\n" +
+	"!poterne/edge/v1/moderations.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1cpoterne/common/v1/json.proto\"\xad\x01\n" +
 	"\x17CreateModerationRequest\x12>\n" +
 	"\x05input\x18\x01 \x01(\v2 .poterne.edge.v1.ModerationInputB\x06\xbaH\x03\xc8\x01\x01R\x05input\x12R\n" +
 	"\x05model\x18\x02 \x01(\tB<\xbaH9r725^(detectors|(omni|text)-moderation[a-z0-9.-]{0,64})?$R\x05model\"r\n" +
@@ -556,10 +567,11 @@ const file_poterne_edge_v1_moderations_proto_rawDesc = "" +
 	"\x13ModerationInputItem\x12\x14\n" +
 	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x125\n" +
 	"\x04part\x18\x02 \x01(\v2\x1f.poterne.edge.v1.ModerationPartH\x00R\x04part:\x04\xa8\xd4\x18\x02B\x06\n" +
-	"\x04item\"E\n" +
-	"\x0eModerationPart\x12\x1f\n" +
-	"\x04type\x18\x01 \x01(\tB\v\xbaH\br\x06R\x04textR\x04type\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"w\n" +
+	"\x04item\"\x85\x01\n" +
+	"\x0eModerationPart\x12*\n" +
+	"\x04type\x18\x01 \x01(\tB\x16\xbaH\x13r\x11R\x04textR\timage_urlR\x04type\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x123\n" +
+	"\timage_url\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\bimageUrl\"w\n" +
 	"\x18CreateModerationResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x125\n" +
@@ -611,24 +623,26 @@ var file_poterne_edge_v1_moderations_proto_goTypes = []any{
 	nil,                              // 8: poterne.edge.v1.Moderation.CategoriesEntry
 	nil,                              // 9: poterne.edge.v1.Moderation.CategoryScoresEntry
 	nil,                              // 10: poterne.edge.v1.Moderation.CategoryAppliedInputTypesEntry
+	(*structpb.Value)(nil),           // 11: google.protobuf.Value
 }
 var file_poterne_edge_v1_moderations_proto_depIdxs = []int32{
 	1,  // 0: poterne.edge.v1.CreateModerationRequest.input:type_name -> poterne.edge.v1.ModerationInput
 	2,  // 1: poterne.edge.v1.ModerationInput.list:type_name -> poterne.edge.v1.ModerationInputList
 	3,  // 2: poterne.edge.v1.ModerationInputList.items:type_name -> poterne.edge.v1.ModerationInputItem
 	4,  // 3: poterne.edge.v1.ModerationInputItem.part:type_name -> poterne.edge.v1.ModerationPart
-	6,  // 4: poterne.edge.v1.CreateModerationResponse.results:type_name -> poterne.edge.v1.Moderation
-	8,  // 5: poterne.edge.v1.Moderation.categories:type_name -> poterne.edge.v1.Moderation.CategoriesEntry
-	9,  // 6: poterne.edge.v1.Moderation.category_scores:type_name -> poterne.edge.v1.Moderation.CategoryScoresEntry
-	10, // 7: poterne.edge.v1.Moderation.category_applied_input_types:type_name -> poterne.edge.v1.Moderation.CategoryAppliedInputTypesEntry
-	7,  // 8: poterne.edge.v1.Moderation.CategoryAppliedInputTypesEntry.value:type_name -> poterne.edge.v1.ModerationInputTypes
-	0,  // 9: poterne.edge.v1.ModerationService.CreateModeration:input_type -> poterne.edge.v1.CreateModerationRequest
-	5,  // 10: poterne.edge.v1.ModerationService.CreateModeration:output_type -> poterne.edge.v1.CreateModerationResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	11, // 4: poterne.edge.v1.ModerationPart.image_url:type_name -> google.protobuf.Value
+	6,  // 5: poterne.edge.v1.CreateModerationResponse.results:type_name -> poterne.edge.v1.Moderation
+	8,  // 6: poterne.edge.v1.Moderation.categories:type_name -> poterne.edge.v1.Moderation.CategoriesEntry
+	9,  // 7: poterne.edge.v1.Moderation.category_scores:type_name -> poterne.edge.v1.Moderation.CategoryScoresEntry
+	10, // 8: poterne.edge.v1.Moderation.category_applied_input_types:type_name -> poterne.edge.v1.Moderation.CategoryAppliedInputTypesEntry
+	7,  // 9: poterne.edge.v1.Moderation.CategoryAppliedInputTypesEntry.value:type_name -> poterne.edge.v1.ModerationInputTypes
+	0,  // 10: poterne.edge.v1.ModerationService.CreateModeration:input_type -> poterne.edge.v1.CreateModerationRequest
+	5,  // 11: poterne.edge.v1.ModerationService.CreateModeration:output_type -> poterne.edge.v1.CreateModerationResponse
+	11, // [11:12] is the sub-list for method output_type
+	10, // [10:11] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_moderations_proto_init() }

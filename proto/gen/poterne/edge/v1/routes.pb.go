@@ -526,7 +526,10 @@ type RouteFallback struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The models, in their order, at most 5.
 	Models []string `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
-	// After which failures; all but context length and model not found when none is given.
+	// After which failures; unreached, unavailable, overloaded, engine failed and timeout
+	// when none is given. A fallback that cannot be asked for the request (there is no such
+	// model, it is for something else, nothing of it serves, its context is too short) is
+	// passed over in any case.
 	On            []RouteReason `protobuf:"varint,2,rep,packed,name=on,proto3,enum=poterne.edge.v1.RouteReason" json:"on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1147,8 +1150,9 @@ type SetRouteResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The route as it is kept.
 	Route *Route `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	// What may be wrong with it: models that are not known now, what is asked for of
-	// operations that do not have it.
+	// What may be wrong with it: models that are not known now or are for something else,
+	// paths by which no request of its operations comes, what is asked for of operations
+	// that do not have it.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1301,7 +1305,7 @@ type TestRoutesRequest struct {
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// The model as the request names it.
 	Model string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
-	// Headers, by name in lower case.
+	// Headers, by name.
 	Headers map[string]string `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The caller's tenant; one's own when it is empty.
 	Tenant string `protobuf:"bytes,6,opt,name=tenant,proto3" json:"tenant,omitempty"`
@@ -1407,7 +1411,9 @@ type RouteVerdict struct {
 	// Whether it is about the request. Only the first one that is, is taken.
 	Matches bool `protobuf:"varint,2,opt,name=matches,proto3" json:"matches,omitempty"`
 	// The member of the match that the request does not fulfil, such as match.models.
-	Misses        string `protobuf:"bytes,3,opt,name=misses,proto3" json:"misses,omitempty"`
+	Misses string `protobuf:"bytes,3,opt,name=misses,proto3" json:"misses,omitempty"`
+	// What may be wrong with the route, as SetRouteResponse tells it.
+	Warnings      []string `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1461,6 +1467,13 @@ func (x *RouteVerdict) GetMisses() string {
 		return x.Misses
 	}
 	return ""
+}
+
+func (x *RouteVerdict) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // Which route the request would take.
@@ -1631,11 +1644,12 @@ const file_poterne_edge_v1_routes_proto_rawDesc = "" +
 	"\x06key_id\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x05keyId\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"p\n" +
 	"\fRouteVerdict\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\amatches\x18\x02 \x01(\bR\amatches\x12\x16\n" +
-	"\x06misses\x18\x03 \x01(\tR\x06misses\"\x95\x01\n" +
+	"\x06misses\x18\x03 \x01(\tR\x06misses\x12\x1a\n" +
+	"\bwarnings\x18\x04 \x03(\tR\bwarnings\"\x95\x01\n" +
 	"\x12TestRoutesResponse\x12,\n" +
 	"\x05route\x18\x01 \x01(\v2\x16.poterne.edge.v1.RouteR\x05route\x12\x16\n" +
 	"\x06models\x18\x02 \x03(\tR\x06models\x129\n" +
