@@ -282,11 +282,11 @@ func TestTokensThatNobodyBoundsWait(t *testing.T) {
 		after    time.Duration
 		says     string
 	}{
-		"less than is usual":    {Rule{Kind: TotalTokens, Amount: 600}, used(18, 20), 600, 3800 * time.Millisecond, "of 600 tokens in 1m0s has 562 left, counted by tenant, and this request reserves 600: ask for fewer tokens, or wait"},
-		"as much as is usual":   {Rule{Kind: OutputTokens, Amount: 1024}, used(18, 512), 1024, 30 * time.Second, "has 512 left, counted by tenant, and this request reserves 1024"},
-		"a prompt":              {Rule{Kind: InputTokens, Amount: 11}, used(10, 20), 11, time.Minute * 10 / 11, "has 1 left, counted by tenant, and this request reserves 11: shorten the prompt, or wait"},
-		"all that there was":    {Rule{Kind: TotalTokens, Amount: 600}, used(300, 300), 600, time.Minute, "of 600 tokens in 1m0s is reached, counted by tenant"},
-		"a smaller burst":       {Rule{Kind: TotalTokens, Amount: 3000, Burst: 600}, used(18, 20), 600, 760 * time.Millisecond, "has 562 left"},
+		"less than is usual":  {Rule{Kind: TotalTokens, Amount: 600}, used(18, 20), 600, 3800 * time.Millisecond, "of 600 tokens in 1m0s has 562 left, counted by tenant, and this request reserves 600: ask for fewer tokens (max_tokens), or wait"},
+		"as much as is usual": {Rule{Kind: OutputTokens, Amount: 1024}, used(18, 512), 1024, 30 * time.Second, "has 512 left, counted by tenant, and this request reserves 1024"},
+		"a prompt":            {Rule{Kind: InputTokens, Amount: 11}, used(10, 20), 11, time.Minute * 10 / 11, "has 1 left, counted by tenant, and this request reserves 11: shorten the prompt, or wait"},
+		"all that there was":  {Rule{Kind: TotalTokens, Amount: 600}, used(300, 300), 600, time.Minute, "of 600 tokens in 1m0s is reached, counted by tenant"},
+		"a smaller burst":     {Rule{Kind: TotalTokens, Amount: 3000, Burst: 600}, used(18, 20), 600, 760 * time.Millisecond, "has 562 left"},
 	} {
 		c.rule.Name, c.rule.By = "t", []Dimension{ByTenant}
 		b := newBench(c.rule)

@@ -47,7 +47,7 @@ func (o *Owned) tooLittle(ask limit.Ask, d limit.Decision) string {
 	if !o.Kind.tokens() || d.Remaining <= 0 {
 		return text + " is reached" + counted
 	}
-	left, less := "too little", "ask for fewer tokens, or wait"
+	left, less := "too little", "ask for fewer tokens (max_tokens), or wait"
 	if o.own() {
 		left = strconv.Itoa(d.Remaining)
 	}

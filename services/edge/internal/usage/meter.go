@@ -169,7 +169,7 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	text := "the budget %q (%s) has too little left for this request"
 	switch {
 	case refused.Never():
-		text = "the budget %q (%s) is smaller than what this request may come to: shorten the prompt, or ask for fewer tokens"
+		text = "the budget %q (%s) is smaller than what this request may come to: shorten the prompt, or ask for fewer tokens (max_tokens)"
 	case refused.Settled >= b.Amount:
 		text = "the budget %q (%s) is used up"
 	}
