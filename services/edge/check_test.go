@@ -127,6 +127,17 @@ func TestMessagesSayWhatIsWrong(t *testing.T) {
 			t.Errorf("%s %s: %s", tt.path, tt.body, a.text)
 		}
 	}
+	const moment = "must be a time of RFC 3339, such as 2026-01-02T15:04:05Z"
+	for _, tt := range []struct{ method, path, body, want string }{
+		{"GET", "/v1/usage?from=yesterday", "", "from: " + moment},
+		{"GET", "/v1/admin/usage:export?to=2026-01-02", "", "to: " + moment},
+		{"POST", "/v1/admin/usage:check", `{"from":"yesterday"}`, "from: " + moment},
+		{"GET", "/v1/admin/api-keys?state=live", "", "state: must be one of API_KEY_STATE_ACTIVE, API_KEY_STATE_REVOKED, API_KEY_STATE_EXPIRED, API_KEY_STATE_DISABLED"},
+	} {
+		if a := g.do(tt.method, tt.path, tt.body); a.status != 400 || a.at("detail") != tt.want {
+			t.Errorf("%s %s: %s", tt.path, tt.body, a.text)
+		}
+	}
 	a := g.do("POST", "/v1/collections", `{"id":"Hand Book"}`)
 	if want := "id must be 1 to 63 of the characters 0-9 a-z - and _, the first of 0-9 and a-z"; a.at("detail") != want ||
 		a.at("errors", 0, "detail") != strings.TrimPrefix(want, "id ") {

@@ -143,6 +143,7 @@ func TestUsageRefusesRubbish(t *testing.T) {
 		{"POST", "/v1/admin/prices", price(`"model":"a","rates":{},"valid_from":"2020-01-01T00:00:00Z"`)},
 		{"POST", "/v1/admin/budgets", budget(`,"scope_name":"x"`)},
 		{"POST", "/v1/admin/budgets", budget(`,"warnings":[9,8]`)},
+		{"POST", "/v1/admin/budgets", budget(`,"tenant":"acme"`)},
 		{"POST", "/v1/admin/budgets", budget(`,"id":"A"`)},
 		{"POST", "/v1/admin/budgets", `{"budget":{"id":"a","scope":"key","period":"day","unit":"tokens","amount":1}}`},
 		{"POST", "/v1/admin/budgets", `{"budget":{"id":"a"}}`},
@@ -151,6 +152,12 @@ func TestUsageRefusesRubbish(t *testing.T) {
 		if a := g.do(q.method, q.path, q.body); a.status != http.StatusBadRequest {
 			t.Errorf("%s %s %s: %d %s", q.method, q.path, q.body, a.status, a.text)
 		}
+	}
+	if a := g.do("POST", "/v1/admin/budgets", budget(`,"tenant":"acme"`)); a.at("errors", 0, "field") != "budget.tenant" {
+		t.Errorf("another tenant's: %s", a.text)
+	}
+	if a := g.do("POST", "/v1/admin/budgets", budget(`,"tenant":"default"`)); a.status != http.StatusOK || a.at("budget", "tenant") != "default" {
+		t.Errorf("the caller's own tenant: %d %s", a.status, a.text)
 	}
 	for _, method := range []string{"GET", "DELETE"} {
 		if a := g.do(method, "/v1/admin/budgets/none", ""); a.status != http.StatusNotFound {

@@ -34,6 +34,14 @@ type RefusedError struct {
 	Resets time.Time
 }
 
+// Never reports whether the request may come to more than the whole budget, so that
+// waiting does not help.
+func (e *RefusedError) Never() bool { return e.Need > e.Budget.Amount }
+
+// InHand reports whether there is enough besides what requests in hand have reserved
+// and edges hold, of which some may come back at any time.
+func (e *RefusedError) InHand() bool { return e.Need <= e.Budget.Amount-e.Settled }
+
 func (e *RefusedError) Error() string { return "budget: too little is left of " + e.Budget.ID }
 
 // Config is how an edge takes of budgets.

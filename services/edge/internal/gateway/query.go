@@ -16,6 +16,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/jsoncodec"
 )
 
 // maxQueryValues bounds the parameters of one request.
@@ -52,11 +53,7 @@ func (p *queryParser) Parse(msg proto.Message, values url.Values, filter *utilit
 
 // wants says what a value of the parameter looks like.
 func wants(msg proto.Message, name string) string {
-	fields := msg.ProtoReflect().Descriptor().Fields()
-	f := fields.ByName(protoreflect.Name(name))
-	if f == nil {
-		f = fields.ByJSONName(name)
-	}
+	f := field(msg.ProtoReflect().Descriptor(), name)
 	if f == nil {
 		return "of another form"
 	}
@@ -66,14 +63,34 @@ func wants(msg proto.Message, name string) string {
 	case protoreflect.DoubleKind, protoreflect.FloatKind:
 		return "a number"
 	case protoreflect.EnumKind:
-		return "the name of a value"
+		return jsoncodec.EnumForm(f.Enum().Values())
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		return "of another form"
+		if form := jsoncodec.WellKnownForm(string(f.Message().FullName())); form != "" {
+			return form
+		}
+		return "given by its members, as in " + name + ".member"
 	case protoreflect.StringKind, protoreflect.BytesKind:
 		return "one text"
 	default:
 		return "one whole number"
 	}
+}
+
+// field finds what a parameter fills, through the messages that its name leads
+// through; nil when it is none of the message's.
+func field(d protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
+	first, rest, nested := strings.Cut(name, ".")
+	f := d.Fields().ByName(protoreflect.Name(first))
+	if f == nil {
+		f = d.Fields().ByJSONName(first)
+	}
+	if f == nil || !nested {
+		return f
+	}
+	if f.Message() == nil {
+		return nil
+	}
+	return field(f.Message(), rest)
 }
 
 // takes reports whether a call has a parameter of that name, or is one of

@@ -52,7 +52,7 @@ func (d *decoder) known(p *plan) error {
 	}
 	m := p.known.New().Interface()
 	if err := (protojson.UnmarshalOptions{RecursionLimit: d.opts.MaxDepth + 1}).Unmarshal(raw, m); err != nil {
-		return faultf("must be %s", wellKnownForm(p.name))
+		return faultf("must be %s", WellKnownForm(p.name))
 	}
 	d.wire, err = proto.MarshalOptions{}.MarshalAppend(d.wire, m)
 	return err

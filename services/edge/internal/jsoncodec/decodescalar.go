@@ -143,20 +143,21 @@ func (d *decoder) enum(ed protoreflect.EnumDescriptor) (protoreflect.EnumNumber,
 		if v := values.ByNumber(protoreflect.EnumNumber(n)); v != nil {
 			return v.Number(), nil
 		}
-		return 0, faultf("must be %s", enumNames(values))
+		return 0, faultf("must be %s", EnumForm(values))
 	}
-	s, err := d.text(enumNames(values))
+	s, err := d.text(EnumForm(values))
 	if err != nil {
 		return 0, err
 	}
 	v := values.ByName(protoreflect.Name(s))
 	if v == nil {
-		return 0, faultf("must be %s", enumNames(values))
+		return 0, faultf("must be %s", EnumForm(values))
 	}
 	return v.Number(), nil
 }
 
-func enumNames(values protoreflect.EnumValueDescriptors) string {
+// EnumForm says what a value of an enum looks like as JSON.
+func EnumForm(values protoreflect.EnumValueDescriptors) string {
 	names := make([]string, 0, values.Len())
 	for i := range values.Len() {
 		if v := values.Get(i); v.Number() != 0 || values.Len() == 1 {

@@ -34,13 +34,14 @@ func camelCased(raw jsontext.Value) jsontext.Value {
 }
 
 // wellKnown reports whether protojson has a form of its own for the message.
-func wellKnown(name string) bool { return wellKnownForm(name) != "" }
+func wellKnown(name string) bool { return WellKnownForm(name) != "" }
 
-// wellKnownForm says what a well-known type looks like as JSON, or "".
-func wellKnownForm(name string) string {
+// WellKnownForm says what a well-known type, such as google.protobuf.Timestamp, looks
+// like as JSON; "" for every other message.
+func WellKnownForm(name string) string {
 	switch name {
 	case "google.protobuf.Timestamp":
-		return "a time such as 2026-01-02T15:04:05Z"
+		return "a time of RFC 3339, such as 2026-01-02T15:04:05Z"
 	case "google.protobuf.Duration":
 		return "a duration such as 1.5s"
 	case "google.protobuf.Struct":

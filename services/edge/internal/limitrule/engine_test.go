@@ -272,6 +272,60 @@ func TestTokensThatAreRefused(t *testing.T) {
 	}
 }
 
+// What is not bounded reserves as much as the limit ever lets through, at most: the
+// next one waits until so much is there again, and is told how long that takes.
+func TestTokensThatNobodyBoundsWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		rule     Rule
+		use      metering.Use
+		reserved int // by the first
+		after    time.Duration
+		says     string
+	}{
+		"less than is usual":  {Rule{Kind: TotalTokens, Amount: 600}, used(18, 20), 600, 3800 * time.Millisecond, "of 600 tokens in 1m0s has 562 left, counted by tenant, and this request reserves 600: ask for fewer tokens (max_tokens), or wait"},
+		"as much as is usual": {Rule{Kind: OutputTokens, Amount: 1024}, used(18, 512), 1024, 30 * time.Second, "has 512 left, counted by tenant, and this request reserves 1024"},
+		"a prompt":            {Rule{Kind: InputTokens, Amount: 11}, used(10, 20), 11, time.Minute * 10 / 11, "has 1 left, counted by tenant, and this request reserves 11: shorten the prompt, or wait"},
+		"all that there was":  {Rule{Kind: TotalTokens, Amount: 600}, used(300, 300), 600, time.Minute, "of 600 tokens in 1m0s is reached, counted by tenant"},
+		"a smaller burst":     {Rule{Kind: TotalTokens, Amount: 3000, Burst: 600}, used(18, 20), 600, 760 * time.Millisecond, "has 562 left"},
+	} {
+		c.rule.Name, c.rule.By = "t", []Dimension{ByTenant}
+		b := newBench(c.rule)
+		d := metering.Demand{Kind: metering.Generate, PromptBytes: 30, Count: func(context.Context) (int64, error) { return 18, nil }}
+		hold, err := b.work(t, chat(), d)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if left := b.left(t, chat(), "t"); left != c.rule.limit().AtOnce()-c.reserved {
+			t.Errorf("%s: %d are left", name, left)
+		}
+		hold.Note(c.use)
+		hold.End(t.Context(), nil)
+		_, err = b.work(t, chat(), d)
+		e := apierr.From(err)
+		if e.Reason != apierr.RateLimited || (e.RetryAfter-c.after).Abs() > time.Millisecond || !strings.Contains(e.Message, c.says) {
+			t.Errorf("%s: %v, again after %v", name, err, e.RetryAfter)
+		}
+		b.clock.Advance(e.RetryAfter)
+		if _, err = b.work(t, chat(), d); err != nil {
+			t.Errorf("%s: after waiting as told: %v", name, err)
+		}
+	}
+}
+
+// Of a limit that tenants share nobody is told what it has left.
+func TestTooFewSharedTokensAreNotCounted(t *testing.T) {
+	b := newBench(Rule{Name: "gpu", Kind: TotalTokens, By: []Dimension{ByModel}, Amount: 100})
+	hold, err := b.work(t, chat(), metering.Demand{Kind: metering.Generate, PromptBytes: 30, MaxTokens: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.End(t.Context(), nil)
+	_, err = b.work(t, chat(), metering.Demand{Kind: metering.Generate, PromptBytes: 30, MaxTokens: 50})
+	if e := apierr.From(err); e.Reason != apierr.RateLimited || !strings.Contains(e.Message, `"gpu" of 100 tokens in 1m0s has too little left, counted by model, and this request reserves 61`) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestTenantsRulesAreTheirOwn(t *testing.T) {
 	b := newBench()
 	r := Rule{Name: "tight", Kind: Requests, Amount: 1, Period: time.Minute, Away: AwayLocal}

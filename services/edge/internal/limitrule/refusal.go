@@ -1,6 +1,7 @@
 package limitrule
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/poterne/poterne/pkg/apierr"
@@ -28,15 +29,32 @@ func refusal(o *Owned, ask limit.Ask, d limit.Decision) error {
 		return apierr.New(apierr.Unavailable, "the limit %q cannot be counted now", o.Name).
 			WithMetadata(metadataPolicy, o.Name).WithRetryAfter(d.RetryAfter)
 	}
-	counted := ", counted by " + o.countedBy()
-	if len(o.By) == 0 {
-		counted = ""
-	}
-	e := apierr.New(apierr.RateLimited, "the limit %q of %s is reached%s", o.Name, o.inWords(), counted)
+	e := apierr.New(apierr.RateLimited, "%s", o.tooLittle(ask, d))
 	if o.Kind.tokens() {
 		e = e.WithMetadata(httperr.MetadataLimit, "tokens")
 	}
 	return e.WithMetadata(metadataPolicy, o.Name).WithMetadata(metadataBy, o.countedBy()).WithRetryAfter(d.RetryAfter)
+}
+
+// tooLittle says that a limit is reached, or of tokens that what is left is less than
+// the request reserves. How much that is of a limit that tenants share, it does not.
+func (o *Owned) tooLittle(ask limit.Ask, d limit.Decision) string {
+	text := fmt.Sprintf("the limit %q of %s", o.Name, o.inWords())
+	counted := ""
+	if len(o.By) > 0 {
+		counted = ", counted by " + o.countedBy()
+	}
+	if !o.Kind.tokens() || d.Remaining <= 0 {
+		return text + " is reached" + counted
+	}
+	left, less := "too little", "ask for fewer tokens (max_tokens), or wait"
+	if o.own() {
+		left = strconv.Itoa(d.Remaining)
+	}
+	if o.Kind == InputTokens {
+		less = "shorten the prompt, or wait"
+	}
+	return fmt.Sprintf("%s has %s left%s, and this request reserves %d: %s", text, left, counted, ask.Cost, less)
 }
 
 // inWords is how much a rule lets through.

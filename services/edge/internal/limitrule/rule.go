@@ -7,8 +7,10 @@ package limitrule
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
@@ -193,6 +195,10 @@ func (r *Rule) Check(own bool) []Problem {
 		if len(list) > MaxPatterns || slices.ContainsFunc(list, func(s string) bool { return s == "" || len(s) > maxPattern }) {
 			bad(field, "must be at most %d patterns of 1 to %d bytes", MaxPatterns, maxPattern)
 		}
+	}
+	if route := r.Match.unknownRoute(); route != "" {
+		bad("match.routes", "has %q, which is no class (%s) and no method that is limited, such as %s",
+			route, strings.Join(limitedClasses(), ", "), edgev1.OpenAIService_CreateChatCompletion_FullMethodName)
 	}
 	r.checkAmount(bad)
 	slices.SortFunc(out, func(a, b Problem) int { return slices.Compare([]string{a.Field}, []string{b.Field}) })

@@ -43,6 +43,32 @@ func TestRulesAreChecked(t *testing.T) {
 	}
 }
 
+// A route that is misspelt would have a rule be about nothing.
+func TestRoutesAreKnown(t *testing.T) {
+	r := Rule{Name: "g", Kind: Requests, Amount: 1}
+	r.Complete()
+	for _, route := range []string{
+		"read", "write", "search", "embed", "generate", "infer", "gen*", "*", "/poterne.edge.v1.OpenAIService/*",
+		"/poterne.edge.v1.OpenAIService/CreateChatCompletion", "/inference.GRPCInferenceService/ModelInfer",
+	} {
+		r.Match.Routes = []string{route}
+		if p := r.Check(true); len(p) > 0 {
+			t.Errorf("%s: %v", route, p)
+		}
+	}
+	for _, route := range []string{
+		"generatee", "Generate", "free", "/v1/chat/completions", "CreateChatCompletion", "/poterne.edge.v1.OpenAIService/CreateChatCompletio",
+		"/grpc.health.v1.Health/Check", "gem*", strings.Repeat("*a", 128),
+	} {
+		r.Match.Routes = []string{"generate", route}
+		p := r.Check(true)
+		if len(p) != 1 || p[0].Field != "match.routes" || !strings.Contains(p[0].Text, `"`+route+`"`) ||
+			!strings.Contains(p[0].Text, "(read, write, search, embed, generate, infer)") {
+			t.Errorf("%s: %v", route, p)
+		}
+	}
+}
+
 func FuzzGlob(f *testing.F) {
 	f.Add("a*b", "axxb")
 	f.Add("*", "")

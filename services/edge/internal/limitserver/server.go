@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/limitrule"
+	"github.com/poterne/poterne/services/edge/internal/outputonly"
 )
 
 const (
@@ -117,6 +118,9 @@ func (s *Server) SetLimit(ctx context.Context, req *edgev1.SetLimitRequest) (*ed
 	}
 	was, err := readETag(req.GetEtag())
 	if err != nil {
+		return nil, err
+	}
+	if err := outputonly.Tenant("limit.tenant", req.GetLimit().GetTenant(), tenant); err != nil {
 		return nil, err
 	}
 	rule := ruleOf(req.GetName(), req.GetLimit())

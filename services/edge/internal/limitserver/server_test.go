@@ -95,6 +95,10 @@ func TestLifeOfALimit(t *testing.T) {
 	}
 	_, err = s.SetLimit(acme, &edgev1.SetLimitRequest{Name: "default", Limit: tokens(1)})
 	reason(t, err, apierr.InvalidArgument)
+	misspelt := tokens(1)
+	misspelt.Match = &edgev1.LimitMatch{Routes: []string{"generatee"}}
+	_, err = s.SetLimit(acme, &edgev1.SetLimitRequest{Name: "typo", Limit: misspelt})
+	reason(t, err, apierr.InvalidArgument)
 
 	_, err = s.DeleteLimit(acme, &edgev1.DeleteLimitRequest{Name: "day", Etag: "999"})
 	reason(t, err, apierr.Conflict)
@@ -113,6 +117,35 @@ func TestLifeOfALimit(t *testing.T) {
 	page, err = s.ListLimits(platform, &edgev1.ListLimitsRequest{PageSize: 1, PageToken: page.GetNextPageToken()})
 	if err != nil || len(page.GetLimits()) != 1 || page.GetLimits()[0].GetName() != "wide" || page.GetNextPageToken() != "" {
 		t.Errorf("%v, %v", page, err)
+	}
+}
+
+// The tenant of a limit is not chosen in it; one that is sent back as it was read stays.
+func TestTenantOfALimit(t *testing.T) {
+	s := open(t)
+	acme, platform := as(t.Context(), "acme"), as(t.Context(), "default")
+	for _, c := range []struct {
+		ctx            context.Context
+		tenant, inside string
+		fits           bool
+	}{
+		{acme, "", "default", false},
+		{acme, "", "acme", true},
+		{acme, "acme", "acme", true},
+		{platform, "", "acme", false},
+		{platform, "acme", "default", false},
+		{platform, "acme", "acme", true},
+		{platform, "", "default", true},
+	} {
+		l := tokens(10)
+		l.Tenant = c.inside
+		got, err := s.SetLimit(c.ctx, &edgev1.SetLimitRequest{Name: "day", Tenant: c.tenant, Limit: l})
+		if c.fits && (err != nil || got.GetLimit().GetTenant() != c.inside) {
+			t.Errorf("%+v: %v, %v", c, got, err)
+		}
+		if e := apierr.From(err); !c.fits && (e == nil || e.Reason != apierr.InvalidArgument || e.Field != "limit.tenant") {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

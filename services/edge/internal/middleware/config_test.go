@@ -1,6 +1,10 @@
 package middleware
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/poterne/poterne/services/edge/internal/limitrule"
+)
 
 func TestConfigProblems(t *testing.T) {
 	cfg := DefaultConfig()
@@ -8,9 +12,11 @@ func TestConfigProblems(t *testing.T) {
 	cfg.Deadlines.Generate = 0
 	cfg.RequestsPerMinute = 0
 	cfg.Redis.Addr = "nowhere"
+	cfg.Rules = []limitrule.Rule{{Name: "typo", Kind: limitrule.Requests, Amount: 1, Match: limitrule.Match{Routes: []string{"generatee"}}}}
+	cfg.Complete()
 	var p problems
 	cfg.Validate(&p.Problems, "limits")
-	for _, path := range []string{"limits.trusted_proxies", "limits.deadlines.generate", "limits.requests_per_minute", "limits.redis.addr"} {
+	for _, path := range []string{"limits.trusted_proxies", "limits.deadlines.generate", "limits.requests_per_minute", "limits.redis.addr", "limits.rules[0].match.routes"} {
 		if !p.mentions(path) {
 			t.Errorf("nothing is said about %s: %v", path, p.Err())
 		}

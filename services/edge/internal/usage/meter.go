@@ -166,20 +166,23 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	m.metrics.BudgetRefused(ctx, string(b.Scope))
 	m.refused(b)
 	audit.From(ctx).AddFinding(findingRefused)
-	used := refused.Settled >= b.Amount
 	text := "the budget %q (%s) has too little left for this request"
-	if used {
+	switch {
+	case refused.Never():
+		text = "the budget %q (%s) is smaller than what this request may come to: shorten the prompt, or ask for fewer tokens (max_tokens)"
+	case refused.Settled >= b.Amount:
 		text = "the budget %q (%s) is used up"
 	}
-	explainRefused(ctx, b, fmt.Sprintf(text, b.ID, scopeText(b)))
-	e := apierr.New(apierr.QuotaExceeded, text, b.ID, scopeText(b))
+	text = fmt.Sprintf(text, b.ID, scopeText(b))
+	explainRefused(ctx, b, text)
+	e := apierr.New(apierr.QuotaExceeded, "%s", text)
 	switch {
-	case used && !refused.Resets.IsZero():
-		now := m.clock.Now()
-		e = apierr.New(apierr.QuotaExceeded, text+"; it begins anew at %s", b.ID, scopeText(b), refused.Resets.UTC().Format(time.RFC3339)).
-			WithRetryAfter(refused.Resets.Sub(now))
-	case !used && refused.Held > 0:
-		e = e.WithRetryAfter(retryAfter) // others' requests may give some back
+	case refused.Never(): // waiting helps nobody
+	case refused.InHand():
+		e = e.WithRetryAfter(retryAfter)
+	case !refused.Resets.IsZero():
+		e = apierr.New(apierr.QuotaExceeded, "%s; it begins anew at %s", text, refused.Resets.UTC().Format(time.RFC3339)).
+			WithRetryAfter(refused.Resets.Sub(m.clock.Now()))
 	}
 	return e.WithMetadata("budget", b.ID).WithMetadata("period", string(b.Every)).WithMetadata("unit", string(b.Unit))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/budget"
 	"github.com/poterne/poterne/services/edge/internal/ledger"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/outputonly"
 )
 
 // SetBudget makes or changes a budget.
@@ -32,6 +33,9 @@ func (s *Server) SetBudget(ctx context.Context, req *edgev1.SetBudgetRequest) (*
 	b := budget.Budget{
 		Tenant: or(req.GetTenant(), c.Tenant), ID: in.GetId(), Scope: budget.Scope(in.GetScope()), Name: in.GetScopeName(), Every: budget.Every(in.GetPeriod()),
 		Unit: budget.Unit(in.GetUnit()), Amount: in.GetAmount(), Warnings: in.GetWarnings(), Hard: in.GetHard(), UpdateTime: now, Updater: c.Subject + "@" + c.Tenant,
+	}
+	if err := outputonly.Tenant("budget.tenant", in.GetTenant(), b.Tenant); err != nil {
+		return nil, err
 	}
 	platform := s.platform(ctx, c, "set")
 	// What the platform sets for another tenant, that tenant does not change.

@@ -81,6 +81,46 @@ func TestARequestIsSettledByWhatTheEngineCounted(t *testing.T) {
 	o.adds()
 }
 
+// Who is refused is told when it is worth another try, and of nothing where it never is.
+func TestARefusalSaysWhenToComeAgain(t *testing.T) {
+	untilMidnight := 12 * time.Hour
+	for name, c := range map[string]struct {
+		every        budget.Every
+		used, inHand int64
+		need         int
+		after        time.Duration
+		says         string
+	}{
+		"used up":                {budget.Day, 40, 0, 5, untilMidnight, "is used up; it begins anew at 2026-05-11T00:00:00Z"},
+		"a small rest":           {budget.Day, 30, 0, 20, untilMidnight, "too little left for this request; it begins anew at 2026-05-11T00:00:00Z"},
+		"a small rest in hand":   {budget.Day, 30, 5, 20, untilMidnight, "too little left for this request; it begins anew at"},
+		"enough but in hand":     {budget.Day, 0, 30, 20, time.Second, "too little left for this request"},
+		"in hand of a total":     {budget.Total, 0, 30, 20, time.Second, "too little left for this request"},
+		"a small rest of all":    {budget.Total, 30, 0, 20, 0, "too little left for this request"},
+		"all of a total is used": {budget.Total, 40, 0, 5, 0, "is used up"},
+		"more than it ever has":  {budget.Day, 0, 0, 41, 0, "is smaller than what this request may come to"},
+		"more, and some is used": {budget.Day, 40, 0, 41, 0, "is smaller than what this request may come to"},
+	} {
+		o := newOffice(t, nil)
+		b := o.budget(budget.Budget{ID: "lab", Scope: budget.Tenant, Every: c.every, Unit: budget.Tokens, Amount: 40, Hard: true})
+		if c.used > 0 {
+			a := o.must(chat(20, 20))
+			a.Note(used(int32(c.used), 0))
+			a.End(t.Context(), nil)
+			o.stands(b)
+		}
+		if c.inHand > 0 {
+			o.must(chat(0, c.inHand))
+		}
+		_, err := o.ask(as(t.Context()), chat(c.need-1, 1))
+		e := apierr.From(err)
+		if e.Reason != apierr.QuotaExceeded || e.RetryAfter != c.after || !strings.Contains(e.Message, c.says) ||
+			strings.Contains(e.Message, "anew") != (c.after == untilMidnight) {
+			t.Errorf("%s: %v, again after %v", name, err, e.RetryAfter)
+		}
+	}
+}
+
 // What does not fit by its bytes is counted by the model's own tokeniser.
 func TestThePromptIsCountedWhereBytesDoNotFit(t *testing.T) {
 	o := newOffice(t, nil)

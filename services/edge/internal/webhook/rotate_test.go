@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
@@ -43,6 +44,10 @@ func rotated(t *testing.T, dsn string) {
 			copy(k[:], raw)
 		}
 		return got.GetWebhook(), k
+	}
+	_, err := s.SetWebhook(ctx, &edgev1.SetWebhookRequest{Id: "ops", Webhook: &edgev1.Webhook{Url: r.URL, Events: []string{BudgetExhausted}, Tenant: "globex"}})
+	if e := apierr.From(err); e == nil || e.Reason != apierr.InvalidArgument || e.Field != "webhook.tenant" {
+		t.Errorf("another tenant's: %v", err)
 	}
 	n := 0
 	// told has the hook be told an event, whose receiver knows one secret.

@@ -19,6 +19,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/envelope"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
+	"github.com/poterne/poterne/services/edge/internal/outputonly"
 )
 
 const (
@@ -105,6 +106,9 @@ func (s *Server) SetWebhook(ctx context.Context, req *edgev1.SetWebhookRequest) 
 	in := req.GetWebhook()
 	if req.GetId() == "" {
 		return nil, apierr.Invalid("id", "id is required")
+	}
+	if err := outputonly.Tenant("webhook.tenant", in.GetTenant(), tenant); err != nil {
+		return nil, err
 	}
 	if err := s.Sender.guard.url(in.GetUrl()); err != nil {
 		return nil, apierr.Invalid("webhook.url", "webhook.url: %s", err.Error())

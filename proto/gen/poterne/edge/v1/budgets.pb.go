@@ -30,7 +30,8 @@ type Budget struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The budget's name within its tenant.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The tenant.
+	// The tenant. Output only: when setting one it is empty, or the tenant that the
+	// request is about.
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// `tenant`, `team` (everybody in a group) or `key` (one API key).
 	Scope string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
@@ -274,7 +275,7 @@ func (x *BudgetStanding) GetRemaining() int64 {
 type SetBudgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The budget. Of one that there is, the amount, the warnings and hard change; what
-	// it counts does not. Its tenant is not read.
+	// it counts does not.
 	Budget *Budget `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
 	// The tenant; empty: the caller's.
 	Tenant        string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`

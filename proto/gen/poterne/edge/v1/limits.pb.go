@@ -260,7 +260,8 @@ type Limit struct {
 	// A limit that is disabled limits nothing, nor does one of the configuration that
 	// has its name.
 	Disabled bool `protobuf:"varint,9,opt,name=disabled,proto3" json:"disabled,omitempty"`
-	// Whose it is. Output only.
+	// Whose it is. Output only: when setting one it is empty, or the tenant that the
+	// request is about.
 	Tenant string `protobuf:"bytes,10,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Changes with the limit; to be given when changing it. Empty for one of the
 	// configuration, which cannot be changed but hidden. Output only.

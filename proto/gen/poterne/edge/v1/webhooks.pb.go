@@ -32,7 +32,8 @@ type Webhook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name within the tenant.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The tenant.
+	// The tenant. Output only: when setting one it is empty, or the tenant that the
+	// request is about.
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Where events are sent. It has no user information and no fragment.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
@@ -344,7 +345,7 @@ type SetWebhookRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// What it is to be. Its id, its tenant, its times and its updater are not read.
+	// What it is to be. Its id, its times and its updater are not read.
 	Webhook *Webhook `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	// The tenant; empty: the caller's.
 	Tenant string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
