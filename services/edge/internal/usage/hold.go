@@ -30,6 +30,9 @@ type hold struct {
 
 // Note implements metering.Hold.
 func (h *hold) Note(u metering.Use) {
+	if u.Documents > 0 {
+		h.entry.Documents = int64(u.Documents)
+	}
 	if u.By != nil && u.By != h.by {
 		h.by = u.By
 		serve(&h.entry, u.By)

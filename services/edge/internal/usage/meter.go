@@ -233,8 +233,12 @@ func (m *Meter) warn(ctx context.Context, h *hold) error {
 // lost with an edge is counted once. What several models did for it, each of which a
 // route asked in turn, counts for each.
 func (m *Meter) entryID(ctx context.Context, d metering.Demand) string {
-	if e, ok := authn.ErrandFrom(ctx); ok && !d.Beside {
+	e, ok := authn.ErrandFrom(ctx)
+	switch {
+	case ok && !d.Beside:
 		return e.ID + "/" + short(d.Model)
+	case ok && d.Part != "":
+		return e.ID + "/" + d.Part + "/" + short(d.Model)
 	}
 	return m.ids.New()
 }
