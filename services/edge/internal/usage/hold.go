@@ -22,6 +22,7 @@ type hold struct {
 	meter       *Meter
 	setHeader   func(metadata.MD) error
 	kind        metering.Kind
+	beside      bool // it is not the request's own work
 	entry       ledger.Entry
 	reservation *budget.Reservation // nil: no budget counts it
 	slot        *ledger.Slot        // nil: none

@@ -83,7 +83,7 @@ func (m *Meter) Begin(ctx context.Context, d metering.Demand, setHeader func(met
 	if !priced && m.cfg.RequirePrice {
 		return nil, apierr.New(apierr.FailedPrecondition, "the model has no price, and this gateway serves none without one").WithField("model")
 	}
-	h := &hold{meter: m, setHeader: setHeader, kind: d.Kind, entry: ledger.Entry{
+	h := &hold{meter: m, setHeader: setHeader, kind: d.Kind, beside: d.Beside, entry: ledger.Entry{
 		ID: m.entryID(ctx, d), RequestID: short(requestid.FromContext(ctx)), Time: now,
 		Dimensions: ledger.Dimensions{
 			Tenant: short(caller.Tenant), KeyID: short(caller.KeyID), Subject: short(caller.Subject), Kind: string(d.Kind), Model: modelName(d.Model),
