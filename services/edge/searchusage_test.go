@@ -41,7 +41,8 @@ func searching(t *testing.T) (g *gate, ada, admin []string) {
 			t.Fatal(a.text)
 		}
 	}
-	return g, g.holder("acme", "ada", "developer", ""), g.holder("acme", "root", "admin", "")
+	ada, admin = g.holder("acme", "ada", "developer", ""), g.holder("acme", "root", "admin", "")
+	return g, ada, admin
 }
 
 // billed is what the tenant has been billed, by kind and model.

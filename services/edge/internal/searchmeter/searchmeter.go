@@ -7,6 +7,7 @@ package searchmeter
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -84,9 +85,7 @@ func (c *conn) begin(ctx context.Context, demands []metering.Demand) (_ *bill, e
 	header := make(metadata.MD)
 	for _, d := range demands {
 		hold, err := c.o.Meters.Begin(ctx, d, func(md metadata.MD) error {
-			for k, v := range md {
-				header[k] = v // the later one knows of both
-			}
+			maps.Copy(header, md) // the later one knows of both
 			return nil
 		})
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 
 // useOf sums the work of a kind. A request has one version of a model work, but for one
 // during which another began to serve: then it is on account of the one that did most.
-func useOf(works []*searchv1.ModelWork, kind metering.Kind) (use metering.Use, any bool) {
+func useOf(works []*searchv1.ModelWork, kind metering.Kind) (use metering.Use, found bool) {
 	var most *searchv1.ModelWork
 	var tokens, documents int64
 	for _, w := range works {

@@ -243,8 +243,10 @@ func TestSharedWorkIsToldOnce(t *testing.T) {
 			done = append(done, r.start(ctx, pinned, "a"))
 		}
 		leave()
-		for _, d := range done {
-			<-d
+		for i, d := range done {
+			if err := <-d; (err != nil) != (i == 0) {
+				t.Errorf("%d: %v", i, err)
+			}
 		}
 		r.want(1, map[Result]int{Shared: 2, Dropped: 1})
 		counts := make([]int, len(tallies))
