@@ -36,7 +36,7 @@ func (f *fakeInference) answering(by *inferencev1.ServedBy) {
 func (f *fakeSearch) GetCollection(_ context.Context, req *searchv1.GetCollectionRequest) (*searchv1.GetCollectionResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return &searchv1.GetCollectionResponse{Collection: &searchv1.Collection{Id: req.GetCollection(), Generation: f.generation}}, nil
+	return &searchv1.GetCollectionResponse{Collection: &searchv1.Collection{Id: req.GetCollection(), Generation: f.generation, EmbeddingModel: f.embedder}}, nil
 }
 
 func version(n int32, digest string) *inferencev1.ServedBy {

@@ -83,9 +83,9 @@ func TestEveryPathIsExplained(t *testing.T) {
 		"rerank":            {rerankPath, `{"model":"small","query":"q","documents":["bb","cccc"]}`, letIn + worked, "usage kind=rerank,usage prompt_tokens=9,usage cost=0.000036 USD,cost_micros=36,prompt_tokens=9,served_by=small@v3"},
 		"embeddings":        {"/v1/embeddings", `{"model":"small","input":["a","b"]}`, letIn + "cache miss, " + worked, "usage kind=embed,usage prompt_tokens=4,cost_micros=12,prompt_tokens=4,cache inputs=2,cache kept=0,cache=miss"},
 		"tensors":           {"/v2/models/small/infer", twoNumbers, letIn + "serving small@v3, answer answered", "served_by=small@v3,state=answered,resource=model/small"},
-		"search":            {"/v1/collections/handbook:search", `{"query":"gate"}`, letIn + "serving asked, answer answered", "serving service=poterne.search.v1.SearchService,state=answered,resource=collection/handbook"},
+		"search":            {"/v1/collections/handbook:search", `{"query":"gate"}`, letIn + "serving asked, budget reserved, answer answered", "serving service=poterne.search.v1.SearchService,state=answered,resource=collection/handbook"},
 		"of no such shape":  {messagesPath, `{"model":"small","max_tokens":9,"messages":[{"role":"system","content":"x"}]}`, "identity accepted, policy allowed, answer refused", "state=refused,error_reason=INVALID_ARGUMENT"},
-		"with passages":     {messagesPath, `{"model":"small","max_tokens":9,"messages":[{"role":"user","content":"How many days?"}],"retrieval":{"collection":"handbook"}}`, letIn + "cache bypass, retrieval empty, " + strings.Replace(worked, "answer", "retrieval uncited, answer", 1), "retrieval collection=handbook,retrieval found=0,state=answered"},
+		"with passages":     {messagesPath, `{"model":"small","max_tokens":9,"messages":[{"role":"user","content":"How many days?"}],"retrieval":{"collection":"handbook"}}`, letIn + "cache bypass, budget reserved, retrieval empty, " + strings.Replace(worked, "answer", "retrieval uncited, answer", 1), "retrieval collection=handbook,retrieval found=0,state=answered"},
 		"with memory":       {messagesPath, `{"model":"small","max_tokens":9,"messages":[{"role":"user","content":"Hi"}],"memory":{"conversation":"c"}}`, letIn + "memory new, cache bypass, " + worked, "memory conversation=c,memory kept=true"},
 		"in a conversation": {responsesPath, `{"model":"small","input":"Hi","conversation":"d"}`, letIn + "memory new, cache bypass, " + worked, "memory conversation=d,memory turns=0"},
 	} {
@@ -144,7 +144,7 @@ func TestToolsAreExplained(t *testing.T) {
 		method := text(at(r, "method"))
 		ids[method[strings.LastIndex(method, "/")+1:]] = text(at(r, "request_id"))
 	}
-	g.told("search", ids["Search"], ada, letIn+"serving asked, answer answered", "resource=collection/handbook", "state=answered")
+	g.told("search", ids["Search"], ada, letIn+"serving asked, budget reserved, answer answered", "resource=collection/handbook", "state=answered")
 	chat := ids["CreateChatCompletion"]
 	if chat == "" {
 		chat = ids["StreamChatCompletion"]
@@ -259,7 +259,7 @@ func TestAHedgeIsExplained(t *testing.T) {
 		}
 	}
 	r := g.do("POST", "/v1/collections/handbook:search", `{"query":"gate"}`, ada...)
-	a := g.told("a hedge", r.header.Get("X-Request-Id"), ada, letIn+"serving asked, route matched, attempt hedged, answer answered", "route route=quick", "state=answered")
+	a := g.told("a hedge", r.header.Get("X-Request-Id"), ada, letIn+"serving asked, budget reserved, route matched, attempt hedged, answer answered", "route route=quick", "state=answered")
 	if !strings.Contains(a.text, "a second one was asked: it won") {
 		t.Errorf("%s", a.text)
 	}

@@ -28,6 +28,19 @@ type fakeSearch struct {
 	generation int64
 	// pace, unless it is nil, is waited for by the n-th search, from 1 on.
 	pace func(n int)
+	// works is what models did for each search, batch of documents and message of an
+	// import; documents counts the batches.
+	works     []*searchv1.ModelWork
+	documents int
+	// embedder is every collection's embedding model.
+	embedder string
+}
+
+func (f *fakeSearch) BatchUpsertDocuments(context.Context, *searchv1.BatchUpsertDocumentsRequest) (*searchv1.BatchUpsertDocumentsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.documents++
+	return &searchv1.BatchUpsertDocumentsResponse{ModelWork: f.works}, nil
 }
 
 func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
@@ -49,7 +62,7 @@ func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*
 	if req.GetFilter() == "year >>" {
 		return nil, apierr.Invalid("filter", "filter: does not parse")
 	}
-	return &searchv1.SearchResponse{Hits: f.hits, Mode: "hybrid", Generation: f.generation}, nil
+	return &searchv1.SearchResponse{Hits: f.hits, Mode: "hybrid", Generation: f.generation, ModelWork: f.works}, nil
 }
 
 func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentRequest) (*searchv1.GetDocumentResponse, error) {
@@ -78,7 +91,7 @@ func (f *fakeSearch) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.Im
 		if err != nil {
 			return err
 		}
-		resp := &searchv1.ImportDocumentsResponse{Progress: p}
+		resp := &searchv1.ImportDocumentsResponse{Progress: p, ModelWork: f.works}
 		for _, l := range req.GetLines() {
 			v := &searchv1.ImportVerdict{Line: l.GetNumber(), Id: l.GetDocument().GetId(), Status: "created", SettledLines: l.GetNumber()}
 			if e := l.GetError(); e != nil {

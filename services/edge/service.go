@@ -46,6 +46,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/openinference"
 	"github.com/poterne/poterne/services/edge/internal/proxy"
 	"github.com/poterne/poterne/services/edge/internal/responses"
+	"github.com/poterne/poterne/services/edge/internal/searchmeter"
 	"github.com/poterne/poterne/services/edge/internal/searchroute"
 	"github.com/poterne/poterne/services/edge/internal/security"
 	"github.com/poterne/poterne/services/edge/internal/serving"
@@ -149,11 +150,14 @@ func (s *Service) newServers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	collections := searchmeter.NewCollections(searchv1.NewSearchServiceClient(s.backends.search), s.opts.clock)
 	if err := s.gateBackends(); err != nil { //nolint:contextcheck // limits are no one request's
 		return err
 	}
 	s.backends.registry = serving.Noting(s.backends.registry, s.security.Serving)
 	s.backends.search = searchroute.New(s.backends.search, s.security.Routes)
+	retrieval := searchmeter.New(s.backends.search, searchmeter.Options{Meters: s.security.Meters, Collections: collections, Part: "retrieval"})
+	s.backends.search = searchmeter.New(s.backends.search, searchmeter.Options{Meters: s.security.Meters, Collections: collections})
 	rules := detect.NewRules(s.cfg.Detectors, detect.All())
 	inspector := inspect.New(rules, s.security.Metrics)
 	var contents openai.Contents
@@ -168,7 +172,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		Config:    s.cfg.OpenAI,
 		Inference: inference,
 		Meters:    s.security.Meters,
-		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(s.backends.search), inference, inspector).WithClock(s.opts.clock),
+		Context:   contextbuilder.New(s.cfg.Context, searchv1.NewSearchServiceClient(retrieval), inference, inspector).WithClock(s.opts.clock),
 		Inspector: inspector, Answers: s.answers(),
 		Codec: codec, Clock: s.opts.clock, IDs: s.opts.ids, Responses: s.security.Responses, Log: s.opts.telemetry.Logger,
 		Router: s.security.Routes, Allowance: s.security.Allowance,

@@ -55,8 +55,9 @@ func (f *fakeInference) Rerank(ctx context.Context, req *inferencev1.RerankReque
 	case f.away:
 		return nil, apierr.New(apierr.Unavailable, "no worker has the model")
 	}
-	resp := &inferencev1.RerankResponse{ServedBy: &inferencev1.ServedBy{Model: "judge", Version: 2}}
+	resp := &inferencev1.RerankResponse{ServedBy: &inferencev1.ServedBy{Model: "judge", Version: 2}, Usage: new(commonv1.TokenUsage)}
 	for _, d := range req.GetDocuments() {
+		resp.Usage.PromptTokens += words(req.GetQuery()) + words(d)
 		score := float64(len(d))
 		if f.score != nil {
 			score = f.score(d)
@@ -84,8 +85,9 @@ func (f *fakeInference) Embed(ctx context.Context, req *inferencev1.EmbedRequest
 	if _, pinned, ok := strings.Cut(req.GetModel(), "@"); ok {
 		digest = pinned
 	}
-	resp := &inferencev1.EmbedResponse{ServedBy: &inferencev1.ServedBy{Model: "fake", Digest: digest}}
+	resp := &inferencev1.EmbedResponse{ServedBy: &inferencev1.ServedBy{Model: "fake", Digest: digest}, Usage: new(commonv1.TokenUsage)}
 	for _, in := range req.GetInputs() {
+		resp.Usage.PromptTokens += words(in.GetText())
 		if req.GetInputType() == "passage" {
 			f.passages++
 		} else {
@@ -124,6 +126,9 @@ func salt(text, salt string) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// words is how many tokens the models count.
+func words(text string) int32 { return int32(len(strings.Fields(text))) }
 
 func bagOfWords(text string) []float32 {
 	v := make([]float32, fakeDimensions)

@@ -41,6 +41,9 @@ type Demand struct {
 	// Beside says that this is not the work that the request is for, or not the first
 	// of it: the request's Idempotency-Key is not about it.
 	Beside bool
+	// Part, unless it is empty, names this work among what is done beside a request's
+	// own, once for each request.
+	Part string
 	// Count asks the model's own tokeniser how many tokens the prompt has, which costs
 	// a call to a worker; nil where that cannot be counted.
 	Count func(ctx context.Context) (int64, error)
@@ -52,6 +55,8 @@ type Use struct {
 	By *inferencev1.ServedBy
 	// Tokens is counted by the engine; nil as long as it said nothing.
 	Tokens *commonv1.TokenUsage
+	// Documents is how many were ranked; 0: as many as were demanded.
+	Documents int
 }
 
 // Meter admits work. Implementations are safe for concurrent use.

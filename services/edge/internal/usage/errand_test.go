@@ -31,5 +31,19 @@ func TestAnErrandIsBilledOnceForEachModel(t *testing.T) {
 	if got := o.total(); got.Requests != 2 || got.Partial != 1 || got.Output != 6 {
 		t.Errorf("%+v", got)
 	}
+	// What is done beside it is billed for each part of it.
+	for _, part := range []string{"retrieval/embed", "retrieval/rerank", "retrieval/embed"} {
+		d := chat(10, 10)
+		d.Beside, d.Part = true, part
+		a, err := o.ask(ctx, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Note(used(1, 0))
+		a.End(t.Context(), nil)
+	}
+	if got := o.total(); got.Requests != 4 {
+		t.Errorf("%+v", got)
+	}
 	o.adds()
 }

@@ -54,6 +54,9 @@ func (h *hold) explainUsage(ctx context.Context, book *price.Book, priced bool) 
 			list = append(list, explain.Attribute{Name: more.name, Value: strconv.FormatInt(more.n, 10)})
 		}
 	}
+	if h.beside { // who did the request's own is told of where it is
+		list = append(list, explain.Attribute{Name: "model", Value: h.entry.Model + "@v" + strconv.FormatInt(int64(h.entry.Version), 10)})
+	}
 	if h.entry.Estimated {
 		list = append(list, explain.Attribute{Name: "estimated", Value: "true"})
 	}

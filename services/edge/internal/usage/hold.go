@@ -22,6 +22,7 @@ type hold struct {
 	meter       *Meter
 	setHeader   func(metadata.MD) error
 	kind        metering.Kind
+	beside      bool // it is not the request's own work
 	entry       ledger.Entry
 	reservation *budget.Reservation // nil: no budget counts it
 	slot        *ledger.Slot        // nil: none
@@ -30,6 +31,9 @@ type hold struct {
 
 // Note implements metering.Hold.
 func (h *hold) Note(u metering.Use) {
+	if u.Documents > 0 {
+		h.entry.Documents = int64(u.Documents)
+	}
 	if u.By != nil && u.By != h.by {
 		h.by = u.By
 		serve(&h.entry, u.By)

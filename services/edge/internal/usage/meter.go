@@ -83,7 +83,7 @@ func (m *Meter) Begin(ctx context.Context, d metering.Demand, setHeader func(met
 	if !priced && m.cfg.RequirePrice {
 		return nil, apierr.New(apierr.FailedPrecondition, "the model has no price, and this gateway serves none without one").WithField("model")
 	}
-	h := &hold{meter: m, setHeader: setHeader, kind: d.Kind, entry: ledger.Entry{
+	h := &hold{meter: m, setHeader: setHeader, kind: d.Kind, beside: d.Beside, entry: ledger.Entry{
 		ID: m.entryID(ctx, d), RequestID: short(requestid.FromContext(ctx)), Time: now,
 		Dimensions: ledger.Dimensions{
 			Tenant: short(caller.Tenant), KeyID: short(caller.KeyID), Subject: short(caller.Subject), Kind: string(d.Kind), Model: modelName(d.Model),
@@ -236,8 +236,12 @@ func (m *Meter) warn(ctx context.Context, h *hold) error {
 // lost with an edge is counted once. What several models did for it, each of which a
 // route asked in turn, counts for each.
 func (m *Meter) entryID(ctx context.Context, d metering.Demand) string {
-	if e, ok := authn.ErrandFrom(ctx); ok && !d.Beside {
+	e, ok := authn.ErrandFrom(ctx)
+	switch {
+	case ok && !d.Beside:
 		return e.ID + "/" + short(d.Model)
+	case ok && d.Part != "":
+		return e.ID + "/" + d.Part + "/" + short(d.Model)
 	}
 	return m.ids.New()
 }

@@ -15,6 +15,7 @@ import (
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/search/internal/modelwork"
 )
 
 // Kind says what a text is to the model.
@@ -164,6 +165,7 @@ func (c *Client) call(ctx context.Context, model string, kind Kind, texts []stri
 	if err != nil {
 		return "", err
 	}
+	modelwork.From(ctx).Note(modelwork.Embed, resp.GetServedBy(), resp.GetUsage(), 0)
 	if len(resp.GetEmbeddings()) != len(texts) {
 		return "", apierr.New(apierr.EngineFailed, "the embedding model gave %d vectors for %d texts", len(resp.GetEmbeddings()), len(texts))
 	}

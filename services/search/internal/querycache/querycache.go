@@ -14,6 +14,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/modelwork"
 )
 
 // Embedder makes vectors of texts.
@@ -95,6 +96,7 @@ func (c *Cache) Embed(ctx context.Context, model string, kind embedding.Kind, te
 	select {
 	case <-f.done:
 		c.leave(k, f)
+		modelwork.From(ctx).Add(f.work.Take())
 		if f.err != nil {
 			c.o.Note(ctx, Failed)
 			return embedding.Vectors{}, f.err
@@ -126,6 +128,9 @@ type flight struct {
 
 	vectors embedding.Vectors
 	err     error
+	// work is what the model did. It is the first rider's who takes the answer: who
+	// began may have left.
+	work *modelwork.Tally
 }
 
 // errNobody ends a call that nobody waits for any more.
@@ -142,7 +147,8 @@ func (c *Cache) board(ctx context.Context, k key) (f *flight, began bool) {
 		return f, false
 	}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	f = &flight{done: make(chan struct{}), cancel: cancel, riders: 1}
+	ctx, work := modelwork.NewContext(ctx)
+	f = &flight{done: make(chan struct{}), cancel: cancel, riders: 1, work: work}
 	c.flights[k] = f
 	go c.fly(ctx, k, f)
 	return f, true

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/identity"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/search/internal/embedding"
+	"github.com/poterne/poterne/services/search/internal/modelwork"
 )
 
 const pinned = "e5@sha256:1"
@@ -39,6 +41,7 @@ func (f *fakeEmbedder) Embed(ctx context.Context, model string, _ embedding.Kind
 		f.mu.Unlock()
 		return embedding.Vectors{}, context.Cause(ctx)
 	}
+	modelwork.From(ctx).Note(modelwork.Embed, nil, &commonv1.TokenUsage{PromptTokens: 1}, 0)
 	if err != nil {
 		return embedding.Vectors{}, err
 	}
@@ -222,4 +225,36 @@ func TestTheMemoryIsBounded(t *testing.T) {
 	if n := r.vectors.WeightedSize(); n > bytes || n == 0 {
 		t.Errorf("%d bytes are kept", n)
 	}
+}
+
+// The work of a call that several share is told to one of them, who stays.
+func TestSharedWorkIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1<<20)
+		tenant := of(t.Context(), "acme")
+		tallies := make([]*modelwork.Tally, 3)
+		var done []<-chan error
+		var leave context.CancelFunc
+		for i := range tallies {
+			ctx, tally := modelwork.NewContext(tenant)
+			if tallies[i] = tally; i == 0 { // who began leaves
+				ctx, leave = context.WithCancel(ctx)
+			}
+			done = append(done, r.start(ctx, pinned, "a"))
+		}
+		leave()
+		for i, d := range done {
+			if err := <-d; (err != nil) != (i == 0) {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+		r.want(1, map[Result]int{Shared: 2, Dropped: 1})
+		counts := make([]int, len(tallies))
+		for i, tally := range tallies {
+			counts[i] = len(tally.Take())
+		}
+		if counts[0] != 0 || counts[1]+counts[2] != 1 {
+			t.Errorf("the work was told %v times", counts)
+		}
+	})
 }

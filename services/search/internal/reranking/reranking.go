@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
+	"github.com/poterne/poterne/services/search/internal/modelwork"
 )
 
 // Scores is how relevant texts are, in their order: more is more relevant.
@@ -78,6 +79,7 @@ func (c *Client) ask(ctx context.Context, model, query string, texts []string) (
 	if err != nil {
 		return Scores{}, err
 	}
+	modelwork.From(ctx).Note(modelwork.Rerank, resp.GetServedBy(), resp.GetUsage(), len(texts))
 	got := resp.GetRelevanceScores()
 	if len(got) != len(texts) {
 		return Scores{}, apierr.New(apierr.EngineFailed, "the reranking model gave %d scores for %d passages", len(got), len(texts))

@@ -5,6 +5,7 @@ import (
 
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/ingest"
+	"github.com/poterne/poterne/services/search/internal/modelwork"
 	"github.com/poterne/poterne/services/search/internal/outage"
 )
 
@@ -23,12 +24,13 @@ func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUp
 	for i, d := range req.GetDocuments() {
 		docs[i] = inputOf(d)
 	}
+	ctx, work := modelwork.NewContext(ctx)
 	results, generation, err := s.o.Ingester.Upsert(ctx, c, who.writes(), docs, req.GetRefresh() != refreshNone)
 	if err != nil && results == nil {
 		return nil, err
 	}
 	s.noteFailures(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, results)
-	resp := &searchv1.BatchUpsertDocumentsResponse{Generation: generation}
+	resp := &searchv1.BatchUpsertDocumentsResponse{Generation: generation, ModelWork: workToProto(work)}
 	if err != nil {
 		s.o.Metrics.NotServed(ctx, searchv1.SearchService_BatchUpsertDocuments_FullMethodName, err)
 		resp.Warnings = append(resp.Warnings, warnBehind)

@@ -12,6 +12,7 @@ import (
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/imports"
 	"github.com/poterne/poterne/services/search/internal/ingest"
+	"github.com/poterne/poterne/services/search/internal/modelwork"
 )
 
 // ImportDocuments implements SearchService.
@@ -34,9 +35,10 @@ func (s *Server) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.Import
 	if err != nil {
 		return err
 	}
+	ctx, work := modelwork.NewContext(ctx)
 	return s.o.Importer.Run(ctx, imports.Request{
 		Collection: c, By: who.writes(), First: first.GetFirstLine(), Wait: first.GetRefresh() != refreshNone,
-	}, &importStream{server: s, ctx: ctx, stream: stream})
+	}, &importStream{server: s, ctx: ctx, stream: stream, work: work})
 }
 
 // importStream is an import's stream in the contract's messages.
@@ -44,6 +46,7 @@ type importStream struct {
 	server *Server
 	ctx    context.Context //nolint:containedctx // the stream's own
 	stream grpc.BidiStreamingServer[searchv1.ImportDocumentsRequest, searchv1.ImportDocumentsResponse]
+	work   *modelwork.Tally
 }
 
 // Recv returns the next documents.
@@ -87,6 +90,7 @@ func (s *importStream) Send(list []imports.Verdict, p imports.Progress) error {
 		Created: p.Counts[ingest.Created], Updated: p.Counts[ingest.Updated],
 		Unchanged: p.Counts[ingest.Unchanged], Failed: p.Counts[ingest.Failed],
 	}}
+	resp.ModelWork = workToProto(s.work)
 	if p.Behind != nil {
 		s.server.o.Metrics.NotServed(s.ctx, searchv1.SearchService_ImportDocuments_FullMethodName, p.Behind)
 		resp.Progress.Warnings = []string{warnBehind}

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/search/internal/fusion"
+	"github.com/poterne/poterne/services/search/internal/modelwork"
 	"github.com/poterne/poterne/services/search/internal/order"
 	"github.com/poterne/poterne/services/search/internal/query"
 )
@@ -41,6 +42,7 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	if err != nil {
 		return nil, err
 	}
+	ctx, work := modelwork.NewContext(ctx)
 	a, err := s.o.Searcher.Search(ctx, c, query.Request{
 		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(), Required: req.GetRequiredFilter(),
 		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
@@ -54,7 +56,7 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	}
 	resp := &searchv1.SearchResponse{
 		Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings,
-		NextPageToken: a.NextPageToken, RerankedBy: a.RerankedBy,
+		NextPageToken: a.NextPageToken, RerankedBy: a.RerankedBy, ModelWork: workToProto(work),
 	}
 	resp.Facets, resp.Suggestion, resp.Language = facetsToProto(req.GetFacets(), a.Facets), a.Suggestion, a.Language
 	for _, h := range a.Hits {

@@ -272,6 +272,135 @@ func (x *DiversityExplanation) GetScore() float64 {
 	return 0
 }
 
+// What one version of a model did for a request, for whoever bills it. What was
+// remembered, or made for another request at the same time, no model did for
+// this one.
+type ModelWork struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `embed` or `rerank`.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The model's name.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The number of its version.
+	Version int32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The version's digest.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The variant that worked; empty when the version has none.
+	Variant string `protobuf:"bytes,5,opt,name=variant,proto3" json:"variant,omitempty"`
+	// The variant's digest.
+	VariantDigest string `protobuf:"bytes,6,opt,name=variant_digest,json=variantDigest,proto3" json:"variant_digest,omitempty"`
+	// The experiment by which that version was chosen; empty when none did.
+	Experiment string `protobuf:"bytes,7,opt,name=experiment,proto3" json:"experiment,omitempty"`
+	// Its arm, or that of the traffic split.
+	Arm string `protobuf:"bytes,8,opt,name=arm,proto3" json:"arm,omitempty"`
+	// Tokens that it read, as the engine counted them.
+	InputTokens int32 `protobuf:"varint,9,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
+	// How many documents were ranked; of `rerank` only.
+	Documents     int32 `protobuf:"varint,10,opt,name=documents,proto3" json:"documents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelWork) Reset() {
+	*x = ModelWork{}
+	mi := &file_poterne_search_v1_answers_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelWork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelWork) ProtoMessage() {}
+
+func (x *ModelWork) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_search_v1_answers_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelWork.ProtoReflect.Descriptor instead.
+func (*ModelWork) Descriptor() ([]byte, []int) {
+	return file_poterne_search_v1_answers_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ModelWork) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ModelWork) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ModelWork) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ModelWork) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ModelWork) GetVariant() string {
+	if x != nil {
+		return x.Variant
+	}
+	return ""
+}
+
+func (x *ModelWork) GetVariantDigest() string {
+	if x != nil {
+		return x.VariantDigest
+	}
+	return ""
+}
+
+func (x *ModelWork) GetExperiment() string {
+	if x != nil {
+		return x.Experiment
+	}
+	return ""
+}
+
+func (x *ModelWork) GetArm() string {
+	if x != nil {
+		return x.Arm
+	}
+	return ""
+}
+
+func (x *ModelWork) GetInputTokens() int32 {
+	if x != nil {
+		return x.InputTokens
+	}
+	return 0
+}
+
+func (x *ModelWork) GetDocuments() int32 {
+	if x != nil {
+		return x.Documents
+	}
+	return 0
+}
+
 var File_poterne_search_v1_answers_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_answers_proto_rawDesc = "" +
@@ -297,7 +426,21 @@ const file_poterne_search_v1_answers_proto_rawDesc = "" +
 	"\n" +
 	"similarity\x18\x03 \x01(\x01R\n" +
 	"similarity\x12\x14\n" +
-	"\x05score\x18\x04 \x01(\x01R\x05scoreBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
+	"\x05score\x18\x04 \x01(\x01R\x05score\"\x9b\x02\n" +
+	"\tModelWork\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x05R\aversion\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x18\n" +
+	"\avariant\x18\x05 \x01(\tR\avariant\x12%\n" +
+	"\x0evariant_digest\x18\x06 \x01(\tR\rvariantDigest\x12\x1e\n" +
+	"\n" +
+	"experiment\x18\a \x01(\tR\n" +
+	"experiment\x12\x10\n" +
+	"\x03arm\x18\b \x01(\tR\x03arm\x12!\n" +
+	"\finput_tokens\x18\t \x01(\x05R\vinputTokens\x12\x1c\n" +
+	"\tdocuments\x18\n" +
+	" \x01(\x05R\tdocumentsBAZ?github.com/poterne/poterne/proto/gen/poterne/search/v1;searchv1b\x06proto3"
 
 var (
 	file_poterne_search_v1_answers_proto_rawDescOnce sync.Once
@@ -311,12 +454,13 @@ func file_poterne_search_v1_answers_proto_rawDescGZIP() []byte {
 	return file_poterne_search_v1_answers_proto_rawDescData
 }
 
-var file_poterne_search_v1_answers_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_poterne_search_v1_answers_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_poterne_search_v1_answers_proto_goTypes = []any{
 	(*Rerank)(nil),               // 0: poterne.search.v1.Rerank
 	(*NearDuplicates)(nil),       // 1: poterne.search.v1.NearDuplicates
 	(*RerankExplanation)(nil),    // 2: poterne.search.v1.RerankExplanation
 	(*DiversityExplanation)(nil), // 3: poterne.search.v1.DiversityExplanation
+	(*ModelWork)(nil),            // 4: poterne.search.v1.ModelWork
 }
 var file_poterne_search_v1_answers_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -337,7 +481,7 @@ func file_poterne_search_v1_answers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_search_v1_answers_proto_rawDesc), len(file_poterne_search_v1_answers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -170,7 +170,9 @@ type ImportDocumentsResponse struct {
 	// What became of the next documents, in the order of their lines.
 	Verdicts []*ImportVerdict `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
 	// How far the import is, the verdicts above included.
-	Progress      *ImportProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	Progress *ImportProgress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
+	// What models did since the response before, one for each version.
+	ModelWork     []*ModelWork `protobuf:"bytes,3,rep,name=model_work,json=modelWork,proto3" json:"model_work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +217,13 @@ func (x *ImportDocumentsResponse) GetVerdicts() []*ImportVerdict {
 func (x *ImportDocumentsResponse) GetProgress() *ImportProgress {
 	if x != nil {
 		return x.Progress
+	}
+	return nil
+}
+
+func (x *ImportDocumentsResponse) GetModelWork() []*ModelWork {
+	if x != nil {
+		return x.ModelWork
 	}
 	return nil
 }
@@ -490,7 +499,7 @@ var File_poterne_search_v1_import_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_import_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/search/v1/import.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a!poterne/search/v1/resources.proto\"\xdf\x01\n" +
+	"\x1epoterne/search/v1/import.proto\x12\x11poterne.search.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fpoterne/search/v1/answers.proto\x1a!poterne/search/v1/resources.proto\"\xdf\x01\n" +
 	"\x16ImportDocumentsRequest\x12'\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\n" +
@@ -503,10 +512,12 @@ const file_poterne_search_v1_import_proto_rawDesc = "" +
 	"ImportLine\x12&\n" +
 	"\x06number\x18\x01 \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xc0\xa8ʚ:(\x00R\x06number\x127\n" +
 	"\bdocument\x18\x02 \x01(\v2\x1b.poterne.search.v1.DocumentR\bdocument\x124\n" +
-	"\x05error\x18\x03 \x01(\v2\x1e.poterne.search.v1.ImportErrorR\x05error\"\x96\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x1e.poterne.search.v1.ImportErrorR\x05error\"\xd3\x01\n" +
 	"\x17ImportDocumentsResponse\x12<\n" +
 	"\bverdicts\x18\x01 \x03(\v2 .poterne.search.v1.ImportVerdictR\bverdicts\x12=\n" +
-	"\bprogress\x18\x02 \x01(\v2!.poterne.search.v1.ImportProgressR\bprogress\"\xc7\x01\n" +
+	"\bprogress\x18\x02 \x01(\v2!.poterne.search.v1.ImportProgressR\bprogress\x12;\n" +
+	"\n" +
+	"model_work\x18\x03 \x03(\v2\x1c.poterne.search.v1.ModelWorkR\tmodelWork\"\xc7\x01\n" +
 	"\rImportVerdict\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\x03R\x04line\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
@@ -552,6 +563,7 @@ var file_poterne_search_v1_import_proto_goTypes = []any{
 	(*ImportError)(nil),             // 4: poterne.search.v1.ImportError
 	(*ImportProgress)(nil),          // 5: poterne.search.v1.ImportProgress
 	(*Document)(nil),                // 6: poterne.search.v1.Document
+	(*ModelWork)(nil),               // 7: poterne.search.v1.ModelWork
 }
 var file_poterne_search_v1_import_proto_depIdxs = []int32{
 	1, // 0: poterne.search.v1.ImportDocumentsRequest.lines:type_name -> poterne.search.v1.ImportLine
@@ -559,12 +571,13 @@ var file_poterne_search_v1_import_proto_depIdxs = []int32{
 	4, // 2: poterne.search.v1.ImportLine.error:type_name -> poterne.search.v1.ImportError
 	3, // 3: poterne.search.v1.ImportDocumentsResponse.verdicts:type_name -> poterne.search.v1.ImportVerdict
 	5, // 4: poterne.search.v1.ImportDocumentsResponse.progress:type_name -> poterne.search.v1.ImportProgress
-	4, // 5: poterne.search.v1.ImportVerdict.error:type_name -> poterne.search.v1.ImportError
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	7, // 5: poterne.search.v1.ImportDocumentsResponse.model_work:type_name -> poterne.search.v1.ModelWork
+	4, // 6: poterne.search.v1.ImportVerdict.error:type_name -> poterne.search.v1.ImportError
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_import_proto_init() }
@@ -572,6 +585,7 @@ func file_poterne_search_v1_import_proto_init() {
 	if File_poterne_search_v1_import_proto != nil {
 		return
 	}
+	file_poterne_search_v1_answers_proto_init()
 	file_poterne_search_v1_resources_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -678,7 +678,9 @@ type BatchUpsertDocumentsResponse struct {
 	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	// What went wrong without failing a document, for example that the documents
 	// are kept and cannot be found yet.
-	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What models did for it, one for each version; empty when none had to work.
+	ModelWork     []*ModelWork `protobuf:"bytes,6,rep,name=model_work,json=modelWork,proto3" json:"model_work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +746,13 @@ func (x *BatchUpsertDocumentsResponse) GetGeneration() int64 {
 func (x *BatchUpsertDocumentsResponse) GetWarnings() []string {
 	if x != nil {
 		return x.Warnings
+	}
+	return nil
+}
+
+func (x *BatchUpsertDocumentsResponse) GetModelWork() []*ModelWork {
+	if x != nil {
+		return x.ModelWork
 	}
 	return nil
 }
@@ -1302,7 +1311,10 @@ type SearchResponse struct {
 	Suggestion string `protobuf:"bytes,8,opt,name=suggestion,proto3" json:"suggestion,omitempty"`
 	// The language that the query was taken for: `en` or `fr`; empty when it does
 	// not tell.
-	Language      string `protobuf:"bytes,9,opt,name=language,proto3" json:"language,omitempty"`
+	Language string `protobuf:"bytes,9,opt,name=language,proto3" json:"language,omitempty"`
+	// What models did for it, one for each version and kind of work; empty when
+	// none had to work.
+	ModelWork     []*ModelWork `protobuf:"bytes,11,rep,name=model_work,json=modelWork,proto3" json:"model_work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1407,6 +1419,13 @@ func (x *SearchResponse) GetLanguage() string {
 	return ""
 }
 
+func (x *SearchResponse) GetModelWork() []*ModelWork {
+	if x != nil {
+		return x.ModelWork
+	}
+	return nil
+}
+
 var File_poterne_search_v1_search_proto protoreflect.FileDescriptor
 
 const file_poterne_search_v1_search_proto_rawDesc = "" +
@@ -1460,7 +1479,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\rDocumentError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05field\x18\x03 \x01(\tR\x05field\"\xcd\x01\n" +
+	"\x05field\x18\x03 \x01(\tR\x05field\"\x8a\x02\n" +
 	"\x1cBatchUpsertDocumentsResponse\x12;\n" +
 	"\aresults\x18\x01 \x03(\v2!.poterne.search.v1.DocumentResultR\aresults\x12\x1c\n" +
 	"\tsucceeded\x18\x02 \x01(\x05R\tsucceeded\x12\x16\n" +
@@ -1468,7 +1487,9 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
 	"generation\x12\x1a\n" +
-	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"g\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\x12;\n" +
+	"\n" +
+	"model_work\x18\x06 \x03(\v2\x1c.poterne.search.v1.ModelWorkR\tmodelWork\"g\n" +
 	"\x12GetDocumentRequest\x12)\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
@@ -1520,7 +1541,7 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\blanguage\x18\x10 \x01(\tB\x0f\xbaH\fr\n" +
 	"R\x00R\x02enR\x02frR\blanguage\x12\x14\n" +
 	"\x05plain\x18\x11 \x01(\bR\x05plain\x122\n" +
-	"\x0frequired_filter\x18Z \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01R\x0erequiredFilter\"\xdc\x02\n" +
+	"\x0frequired_filter\x18Z \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01R\x0erequiredFilter\"\x99\x03\n" +
 	"\x0eSearchResponse\x12*\n" +
 	"\x04hits\x18\x01 \x03(\v2\x16.poterne.search.v1.HitR\x04hits\x12\x1e\n" +
 	"\n" +
@@ -1537,7 +1558,9 @@ const file_poterne_search_v1_search_proto_rawDesc = "" +
 	"\n" +
 	"suggestion\x18\b \x01(\tR\n" +
 	"suggestion\x12\x1a\n" +
-	"\blanguage\x18\t \x01(\tR\blanguage2\xd1\x17\n" +
+	"\blanguage\x18\t \x01(\tR\blanguage\x12;\n" +
+	"\n" +
+	"model_work\x18\v \x03(\v2\x1c.poterne.search.v1.ModelWorkR\tmodelWork2\xd1\x17\n" +
 	"\rSearchService\x12\x93\x01\n" +
 	"\x10CreateCollection\x12*.poterne.search.v1.CreateCollectionRequest\x1a+.poterne.search.v1.CreateCollectionResponse\"&\x82\xd3\xe4\x93\x02 :\x01*b\n" +
 	"collection\"\x0f/v1/collections\x12\x94\x01\n" +
@@ -1598,28 +1621,29 @@ var file_poterne_search_v1_search_proto_goTypes = []any{
 	(*Chunking)(nil),                            // 21: poterne.search.v1.Chunking
 	(*Collection)(nil),                          // 22: poterne.search.v1.Collection
 	(*Document)(nil),                            // 23: poterne.search.v1.Document
-	(*Rerank)(nil),                              // 24: poterne.search.v1.Rerank
-	(*FacetRequest)(nil),                        // 25: poterne.search.v1.FacetRequest
-	(*Hit)(nil),                                 // 26: poterne.search.v1.Hit
-	(*Facet)(nil),                               // 27: poterne.search.v1.Facet
-	(*ImportDocumentsRequest)(nil),              // 28: poterne.search.v1.ImportDocumentsRequest
-	(*BackupCollectionRequest)(nil),             // 29: poterne.search.v1.BackupCollectionRequest
-	(*RestoreCollectionRequest)(nil),            // 30: poterne.search.v1.RestoreCollectionRequest
-	(*CreateEmbeddingGenerationRequest)(nil),    // 31: poterne.search.v1.CreateEmbeddingGenerationRequest
-	(*ListEmbeddingGenerationsRequest)(nil),     // 32: poterne.search.v1.ListEmbeddingGenerationsRequest
-	(*GetEmbeddingGenerationRequest)(nil),       // 33: poterne.search.v1.GetEmbeddingGenerationRequest
-	(*ServeEmbeddingGenerationRequest)(nil),     // 34: poterne.search.v1.ServeEmbeddingGenerationRequest
-	(*RollbackEmbeddingGenerationRequest)(nil),  // 35: poterne.search.v1.RollbackEmbeddingGenerationRequest
-	(*DeleteEmbeddingGenerationRequest)(nil),    // 36: poterne.search.v1.DeleteEmbeddingGenerationRequest
-	(*ImportDocumentsResponse)(nil),             // 37: poterne.search.v1.ImportDocumentsResponse
-	(*BackupCollectionResponse)(nil),            // 38: poterne.search.v1.BackupCollectionResponse
-	(*RestoreCollectionResponse)(nil),           // 39: poterne.search.v1.RestoreCollectionResponse
-	(*CreateEmbeddingGenerationResponse)(nil),   // 40: poterne.search.v1.CreateEmbeddingGenerationResponse
-	(*ListEmbeddingGenerationsResponse)(nil),    // 41: poterne.search.v1.ListEmbeddingGenerationsResponse
-	(*GetEmbeddingGenerationResponse)(nil),      // 42: poterne.search.v1.GetEmbeddingGenerationResponse
-	(*ServeEmbeddingGenerationResponse)(nil),    // 43: poterne.search.v1.ServeEmbeddingGenerationResponse
-	(*RollbackEmbeddingGenerationResponse)(nil), // 44: poterne.search.v1.RollbackEmbeddingGenerationResponse
-	(*DeleteEmbeddingGenerationResponse)(nil),   // 45: poterne.search.v1.DeleteEmbeddingGenerationResponse
+	(*ModelWork)(nil),                           // 24: poterne.search.v1.ModelWork
+	(*Rerank)(nil),                              // 25: poterne.search.v1.Rerank
+	(*FacetRequest)(nil),                        // 26: poterne.search.v1.FacetRequest
+	(*Hit)(nil),                                 // 27: poterne.search.v1.Hit
+	(*Facet)(nil),                               // 28: poterne.search.v1.Facet
+	(*ImportDocumentsRequest)(nil),              // 29: poterne.search.v1.ImportDocumentsRequest
+	(*BackupCollectionRequest)(nil),             // 30: poterne.search.v1.BackupCollectionRequest
+	(*RestoreCollectionRequest)(nil),            // 31: poterne.search.v1.RestoreCollectionRequest
+	(*CreateEmbeddingGenerationRequest)(nil),    // 32: poterne.search.v1.CreateEmbeddingGenerationRequest
+	(*ListEmbeddingGenerationsRequest)(nil),     // 33: poterne.search.v1.ListEmbeddingGenerationsRequest
+	(*GetEmbeddingGenerationRequest)(nil),       // 34: poterne.search.v1.GetEmbeddingGenerationRequest
+	(*ServeEmbeddingGenerationRequest)(nil),     // 35: poterne.search.v1.ServeEmbeddingGenerationRequest
+	(*RollbackEmbeddingGenerationRequest)(nil),  // 36: poterne.search.v1.RollbackEmbeddingGenerationRequest
+	(*DeleteEmbeddingGenerationRequest)(nil),    // 37: poterne.search.v1.DeleteEmbeddingGenerationRequest
+	(*ImportDocumentsResponse)(nil),             // 38: poterne.search.v1.ImportDocumentsResponse
+	(*BackupCollectionResponse)(nil),            // 39: poterne.search.v1.BackupCollectionResponse
+	(*RestoreCollectionResponse)(nil),           // 40: poterne.search.v1.RestoreCollectionResponse
+	(*CreateEmbeddingGenerationResponse)(nil),   // 41: poterne.search.v1.CreateEmbeddingGenerationResponse
+	(*ListEmbeddingGenerationsResponse)(nil),    // 42: poterne.search.v1.ListEmbeddingGenerationsResponse
+	(*GetEmbeddingGenerationResponse)(nil),      // 43: poterne.search.v1.GetEmbeddingGenerationResponse
+	(*ServeEmbeddingGenerationResponse)(nil),    // 44: poterne.search.v1.ServeEmbeddingGenerationResponse
+	(*RollbackEmbeddingGenerationResponse)(nil), // 45: poterne.search.v1.RollbackEmbeddingGenerationResponse
+	(*DeleteEmbeddingGenerationResponse)(nil),   // 46: poterne.search.v1.DeleteEmbeddingGenerationResponse
 }
 var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	20, // 0: poterne.search.v1.CreateCollectionRequest.weights:type_name -> poterne.search.v1.LegWeights
@@ -1630,54 +1654,56 @@ var file_poterne_search_v1_search_proto_depIdxs = []int32{
 	23, // 5: poterne.search.v1.BatchUpsertDocumentsRequest.documents:type_name -> poterne.search.v1.Document
 	10, // 6: poterne.search.v1.DocumentResult.error:type_name -> poterne.search.v1.DocumentError
 	9,  // 7: poterne.search.v1.BatchUpsertDocumentsResponse.results:type_name -> poterne.search.v1.DocumentResult
-	23, // 8: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
-	23, // 9: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
-	20, // 10: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
-	24, // 11: poterne.search.v1.SearchRequest.rerank:type_name -> poterne.search.v1.Rerank
-	25, // 12: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
-	26, // 13: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
-	27, // 14: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
-	0,  // 15: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
-	2,  // 16: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
-	4,  // 17: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
-	6,  // 18: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
-	8,  // 19: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
-	28, // 20: poterne.search.v1.SearchService.ImportDocuments:input_type -> poterne.search.v1.ImportDocumentsRequest
-	12, // 21: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
-	14, // 22: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
-	16, // 23: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
-	29, // 24: poterne.search.v1.SearchService.BackupCollection:input_type -> poterne.search.v1.BackupCollectionRequest
-	30, // 25: poterne.search.v1.SearchService.RestoreCollection:input_type -> poterne.search.v1.RestoreCollectionRequest
-	18, // 26: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
-	31, // 27: poterne.search.v1.SearchService.CreateEmbeddingGeneration:input_type -> poterne.search.v1.CreateEmbeddingGenerationRequest
-	32, // 28: poterne.search.v1.SearchService.ListEmbeddingGenerations:input_type -> poterne.search.v1.ListEmbeddingGenerationsRequest
-	33, // 29: poterne.search.v1.SearchService.GetEmbeddingGeneration:input_type -> poterne.search.v1.GetEmbeddingGenerationRequest
-	34, // 30: poterne.search.v1.SearchService.ServeEmbeddingGeneration:input_type -> poterne.search.v1.ServeEmbeddingGenerationRequest
-	35, // 31: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:input_type -> poterne.search.v1.RollbackEmbeddingGenerationRequest
-	36, // 32: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:input_type -> poterne.search.v1.DeleteEmbeddingGenerationRequest
-	1,  // 33: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
-	3,  // 34: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
-	5,  // 35: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
-	7,  // 36: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
-	11, // 37: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
-	37, // 38: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
-	13, // 39: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
-	15, // 40: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
-	17, // 41: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
-	38, // 42: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
-	39, // 43: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
-	19, // 44: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
-	40, // 45: poterne.search.v1.SearchService.CreateEmbeddingGeneration:output_type -> poterne.search.v1.CreateEmbeddingGenerationResponse
-	41, // 46: poterne.search.v1.SearchService.ListEmbeddingGenerations:output_type -> poterne.search.v1.ListEmbeddingGenerationsResponse
-	42, // 47: poterne.search.v1.SearchService.GetEmbeddingGeneration:output_type -> poterne.search.v1.GetEmbeddingGenerationResponse
-	43, // 48: poterne.search.v1.SearchService.ServeEmbeddingGeneration:output_type -> poterne.search.v1.ServeEmbeddingGenerationResponse
-	44, // 49: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:output_type -> poterne.search.v1.RollbackEmbeddingGenerationResponse
-	45, // 50: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:output_type -> poterne.search.v1.DeleteEmbeddingGenerationResponse
-	33, // [33:51] is the sub-list for method output_type
-	15, // [15:33] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	24, // 8: poterne.search.v1.BatchUpsertDocumentsResponse.model_work:type_name -> poterne.search.v1.ModelWork
+	23, // 9: poterne.search.v1.GetDocumentResponse.document:type_name -> poterne.search.v1.Document
+	23, // 10: poterne.search.v1.ListDocumentsResponse.documents:type_name -> poterne.search.v1.Document
+	20, // 11: poterne.search.v1.SearchRequest.weights:type_name -> poterne.search.v1.LegWeights
+	25, // 12: poterne.search.v1.SearchRequest.rerank:type_name -> poterne.search.v1.Rerank
+	26, // 13: poterne.search.v1.SearchRequest.facets:type_name -> poterne.search.v1.FacetRequest
+	27, // 14: poterne.search.v1.SearchResponse.hits:type_name -> poterne.search.v1.Hit
+	28, // 15: poterne.search.v1.SearchResponse.facets:type_name -> poterne.search.v1.Facet
+	24, // 16: poterne.search.v1.SearchResponse.model_work:type_name -> poterne.search.v1.ModelWork
+	0,  // 17: poterne.search.v1.SearchService.CreateCollection:input_type -> poterne.search.v1.CreateCollectionRequest
+	2,  // 18: poterne.search.v1.SearchService.GetCollection:input_type -> poterne.search.v1.GetCollectionRequest
+	4,  // 19: poterne.search.v1.SearchService.ListCollections:input_type -> poterne.search.v1.ListCollectionsRequest
+	6,  // 20: poterne.search.v1.SearchService.DeleteCollection:input_type -> poterne.search.v1.DeleteCollectionRequest
+	8,  // 21: poterne.search.v1.SearchService.BatchUpsertDocuments:input_type -> poterne.search.v1.BatchUpsertDocumentsRequest
+	29, // 22: poterne.search.v1.SearchService.ImportDocuments:input_type -> poterne.search.v1.ImportDocumentsRequest
+	12, // 23: poterne.search.v1.SearchService.GetDocument:input_type -> poterne.search.v1.GetDocumentRequest
+	14, // 24: poterne.search.v1.SearchService.ListDocuments:input_type -> poterne.search.v1.ListDocumentsRequest
+	16, // 25: poterne.search.v1.SearchService.DeleteDocument:input_type -> poterne.search.v1.DeleteDocumentRequest
+	30, // 26: poterne.search.v1.SearchService.BackupCollection:input_type -> poterne.search.v1.BackupCollectionRequest
+	31, // 27: poterne.search.v1.SearchService.RestoreCollection:input_type -> poterne.search.v1.RestoreCollectionRequest
+	18, // 28: poterne.search.v1.SearchService.Search:input_type -> poterne.search.v1.SearchRequest
+	32, // 29: poterne.search.v1.SearchService.CreateEmbeddingGeneration:input_type -> poterne.search.v1.CreateEmbeddingGenerationRequest
+	33, // 30: poterne.search.v1.SearchService.ListEmbeddingGenerations:input_type -> poterne.search.v1.ListEmbeddingGenerationsRequest
+	34, // 31: poterne.search.v1.SearchService.GetEmbeddingGeneration:input_type -> poterne.search.v1.GetEmbeddingGenerationRequest
+	35, // 32: poterne.search.v1.SearchService.ServeEmbeddingGeneration:input_type -> poterne.search.v1.ServeEmbeddingGenerationRequest
+	36, // 33: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:input_type -> poterne.search.v1.RollbackEmbeddingGenerationRequest
+	37, // 34: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:input_type -> poterne.search.v1.DeleteEmbeddingGenerationRequest
+	1,  // 35: poterne.search.v1.SearchService.CreateCollection:output_type -> poterne.search.v1.CreateCollectionResponse
+	3,  // 36: poterne.search.v1.SearchService.GetCollection:output_type -> poterne.search.v1.GetCollectionResponse
+	5,  // 37: poterne.search.v1.SearchService.ListCollections:output_type -> poterne.search.v1.ListCollectionsResponse
+	7,  // 38: poterne.search.v1.SearchService.DeleteCollection:output_type -> poterne.search.v1.DeleteCollectionResponse
+	11, // 39: poterne.search.v1.SearchService.BatchUpsertDocuments:output_type -> poterne.search.v1.BatchUpsertDocumentsResponse
+	38, // 40: poterne.search.v1.SearchService.ImportDocuments:output_type -> poterne.search.v1.ImportDocumentsResponse
+	13, // 41: poterne.search.v1.SearchService.GetDocument:output_type -> poterne.search.v1.GetDocumentResponse
+	15, // 42: poterne.search.v1.SearchService.ListDocuments:output_type -> poterne.search.v1.ListDocumentsResponse
+	17, // 43: poterne.search.v1.SearchService.DeleteDocument:output_type -> poterne.search.v1.DeleteDocumentResponse
+	39, // 44: poterne.search.v1.SearchService.BackupCollection:output_type -> poterne.search.v1.BackupCollectionResponse
+	40, // 45: poterne.search.v1.SearchService.RestoreCollection:output_type -> poterne.search.v1.RestoreCollectionResponse
+	19, // 46: poterne.search.v1.SearchService.Search:output_type -> poterne.search.v1.SearchResponse
+	41, // 47: poterne.search.v1.SearchService.CreateEmbeddingGeneration:output_type -> poterne.search.v1.CreateEmbeddingGenerationResponse
+	42, // 48: poterne.search.v1.SearchService.ListEmbeddingGenerations:output_type -> poterne.search.v1.ListEmbeddingGenerationsResponse
+	43, // 49: poterne.search.v1.SearchService.GetEmbeddingGeneration:output_type -> poterne.search.v1.GetEmbeddingGenerationResponse
+	44, // 50: poterne.search.v1.SearchService.ServeEmbeddingGeneration:output_type -> poterne.search.v1.ServeEmbeddingGenerationResponse
+	45, // 51: poterne.search.v1.SearchService.RollbackEmbeddingGeneration:output_type -> poterne.search.v1.RollbackEmbeddingGenerationResponse
+	46, // 52: poterne.search.v1.SearchService.DeleteEmbeddingGeneration:output_type -> poterne.search.v1.DeleteEmbeddingGenerationResponse
+	35, // [35:53] is the sub-list for method output_type
+	17, // [17:35] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_poterne_search_v1_search_proto_init() }

@@ -1,0 +1,130 @@
+// Package searchmeter has the work that models do for searches and for documents
+// metered: it stands before the connection to the search service, which asks the models
+// and tells in its answers what they did. It decides nothing about prices, budgets or
+// limits. Start reading at New.
+package searchmeter
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
+	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+)
+
+// Options is what the connection works with.
+type Options struct {
+	// Meters admit the work; none: everything passes.
+	Meters metering.Meters
+	// Collections tells which model a collection has.
+	Collections *Collections
+	// Part, unless it is empty, says that searches are a part of another request, and
+	// which: what is metered is told in that one's answer, and not by a search's header.
+	Part string
+}
+
+type conn struct {
+	grpc.ClientConnInterface
+	o Options
+}
+
+// New returns a connection to the search service by next. A search, a batch of documents
+// and each message of an import reserve what models may do for them before they are sent,
+// and settle what they did. A service that tells nothing of that uses nothing.
+func New(next grpc.ClientConnInterface, o Options) grpc.ClientConnInterface {
+	if len(o.Meters) == 0 {
+		return next
+	}
+	return &conn{next, o}
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	demands, err := c.demands(ctx, args)
+	if err != nil {
+		return err
+	}
+	if len(demands) == 0 {
+		return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	}
+	b, err := c.begin(ctx, demands)
+	if err != nil {
+		return err
+	}
+	err = c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	var works []*searchv1.ModelWork
+	if told, ok := reply.(teller); ok && err == nil {
+		works = told.GetModelWork()
+	}
+	b.end(ctx, works, err)
+	if c.o.Part == "" && len(works) > 0 {
+		audit.From(ctx).SetTokens(tokens(works), 0)
+	}
+	return err
+}
+
+// teller is an answer that tells what models did.
+type teller interface {
+	GetModelWork() []*searchv1.ModelWork
+}
+
+// bill is what is held for one call.
+type bill struct {
+	kinds []metering.Kind
+	holds []metering.Hold // by kind
+}
+
+// begin reserves for every demand, or for none.
+func (c *conn) begin(ctx context.Context, demands []metering.Demand) (_ *bill, err error) {
+	b := new(bill)
+	header := make(metadata.MD)
+	for _, d := range demands {
+		hold, err := c.o.Meters.Begin(ctx, d, func(md metadata.MD) error {
+			maps.Copy(header, md) // the later one knows of both
+			return nil
+		})
+		if err != nil {
+			b.end(ctx, nil, err)
+			_ = c.tell(ctx, header) // the refusal says more
+			return nil, err
+		}
+		b.kinds, b.holds = append(b.kinds, d.Kind), append(b.holds, hold)
+	}
+	if err := c.tell(ctx, header); err != nil {
+		b.end(ctx, nil, err)
+		return nil, err
+	}
+	return b, nil
+}
+
+// tell puts what the meters say into the header of a search's own answer.
+func (c *conn) tell(ctx context.Context, header metadata.MD) error {
+	if c.o.Part != "" || len(header) == 0 {
+		return nil
+	}
+	return grpc.SetHeader(ctx, header)
+}
+
+// errNoWork ends a hold of which nothing was used: no model had to work.
+var errNoWork = errors.New("no model had to work")
+
+// end settles what was told. What an answer does not tell of, and everything of a call
+// that failed, is given back.
+func (b *bill) end(ctx context.Context, works []*searchv1.ModelWork, err error) {
+	for i, hold := range b.holds {
+		switch use, ok := useOf(works, b.kinds[i]); {
+		case ok:
+			hold.Note(use)
+			hold.End(ctx, err)
+		case err != nil:
+			hold.End(ctx, err)
+		default:
+			hold.End(ctx, errNoWork)
+		}
+	}
+}
