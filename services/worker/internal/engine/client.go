@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/jsonwalk"
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/pkg/requestid"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/worker/internal/httpwire"
@@ -103,7 +104,7 @@ func newClient(d dialect) *client {
 		h.Set("Authorization", "Bearer "+d.key.Reveal())
 	}
 	c := &client{d: d, headers: h, model: quote(d.model)}
-	c.http = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
+	c.http = &http.Client{Transport: plainhttp.Transport(t), CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errRedirect // and the key must not follow one
 	}}
 	c.openNear()
