@@ -63,6 +63,10 @@ type dialect struct {
 	proxied bool // go through the environment's HTTP proxy
 	// running is how the engine tells the counts while it streams.
 	running runningUsage
+	// context is the most tokens of a prompt or an answer; 0 where that is not known.
+	context int
+	// impossible is Model.Impossible.
+	impossible func(ctx context.Context)
 	// prefill is how it is given the beginning of its answer.
 	prefill prefill
 }
@@ -148,7 +152,7 @@ func (c *client) Invoke(ctx context.Context, op Operation, body []byte) (Answer,
 	if !ok || !jsonwalk.Valid(out) {
 		return Answer{}, apierr.New(apierr.EngineFailed, "the engine's answer is not a JSON object")
 	}
-	return Answer{Body: out, Usage: usageOf(answer.usage.Of(out))}, nil
+	return c.answer(ctx, out, &answer, p.limits)
 }
 
 func (op Operation) path() string {
