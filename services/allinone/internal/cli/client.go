@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 const (
@@ -35,7 +37,7 @@ func newClient(base, key string, timeout time.Duration) (*client, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, usagef("the gateway's URL must be http://host:port or https://host:port, got %q", base)
 	}
-	return &client{base: u, key: key, http: &http.Client{}, timeout: timeout}, nil
+	return &client{base: u, key: key, http: &http.Client{Transport: plainhttp.Transport(nil)}, timeout: timeout}, nil
 }
 
 // apiError is an error that the gateway answered.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 // maxRefusalBytes bounds an answer that is an error.
@@ -80,7 +82,7 @@ type gateway struct {
 
 func newGateway(o Options, progressed func(context.Context, *mcp.ProgressNotificationClientRequest)) *gateway {
 	sender := &http.Client{
-		Transport: &bearer{key: o.Key, next: o.Transport, refused: o.Refused},
+		Transport: &bearer{key: o.Key, next: plainhttp.Transport(o.Transport), refused: o.Refused},
 		// A key is for the gateway that it was given for, and nobody it points at.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -159,13 +161,9 @@ type bearer struct {
 
 // RoundTrip implements http.RoundTripper.
 func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	next := b.next
-	if next == nil {
-		next = http.DefaultTransport
-	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+b.key)
-	resp, err := next.RoundTrip(r)
+	resp, err := b.next.RoundTrip(r)
 	if err != nil || resp.StatusCode < http.StatusMultipleChoices {
 		return resp, err
 	}

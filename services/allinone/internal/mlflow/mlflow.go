@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 const (
@@ -45,7 +47,7 @@ func New(uri string, creds Credentials) (*Client, error) {
 	if u.User != nil {
 		return nil, errors.New("the tracking URI must not hold credentials: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD")
 	}
-	return &Client{base: u, creds: creds, http: &http.Client{}}, nil
+	return &Client{base: u, creds: creds, http: &http.Client{Transport: plainhttp.Transport(nil)}}, nil
 }
 
 // Tag is a key with its value, of whatever length the server keeps.

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 const (
@@ -56,7 +58,7 @@ func Models(ctx context.Context, base string) ([]Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ollama: %w", err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: plainhttp.Transport(nil)}).Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ollama does not answer (is `ollama serve` running?): %w", err)
 	}

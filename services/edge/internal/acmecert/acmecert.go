@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/services/edge/internal/webtls"
 )
 
@@ -29,7 +30,7 @@ func Open(c webtls.ACME) (webtls.Obtainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.HTTPClient = &http.Client{Transport: transport, Timeout: requestTimeout}
+	client.HTTPClient = &http.Client{Transport: plainhttp.Transport(transport), Timeout: requestTimeout}
 	m := &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(c.CacheDir), HostPolicy: autocert.HostWhitelist(c.Hosts...),
 		RenewBefore: c.RenewBefore, Client: client, Email: c.Email,

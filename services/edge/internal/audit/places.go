@@ -17,6 +17,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/auditproof"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
@@ -61,7 +62,7 @@ func openPlaces(cfg CheckpointConfig, c clock.Clock, log *slog.Logger, m *metric
 		add("directory", func(_ context.Context, text string) error { return appendCheckpoint(path, text) })
 	}
 	if cfg.Witness != "" {
-		client := &http.Client{Timeout: deliverTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		client := &http.Client{Transport: plainhttp.Transport(nil), Timeout: deliverTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		add("witness", func(ctx context.Context, text string) error { return post(ctx, client, cfg.Witness, text) })
 	}
 	if cfg.Log {

@@ -16,6 +16,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/services/edge/internal/files"
 )
 
@@ -45,9 +46,13 @@ func Open(cfg files.BucketConfig) (files.Contents, error) {
 	if cfg.VirtualHost {
 		lookup = minio.BucketLookupDNS
 	}
+	transport, err := minio.DefaultTransport(u.Scheme == "https")
+	if err != nil {
+		return nil, fmt.Errorf("files: %w", err)
+	}
 	core, err := minio.NewCore(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.AccessKeyID, cfg.SecretAccessKey.Reveal(), cfg.SessionToken.Reveal()),
-		Secure: u.Scheme == "https", Region: cfg.Region, BucketLookup: lookup, MaxRetries: retries,
+		Secure: u.Scheme == "https", Transport: plainhttp.Transport(transport), Region: cfg.Region, BucketLookup: lookup, MaxRetries: retries,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("files: %w", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/poterne/poterne/pkg/jose"
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 const (
@@ -38,7 +39,7 @@ func newFetcher(transport http.RoundTripper, c IssuerConfig) *fetcher {
 
 // client returns one that follows no redirects, and waits no longer than fetchTime.
 func client(transport http.RoundTripper) *http.Client {
-	return &http.Client{Transport: transport, Timeout: fetchTime, CheckRedirect: func(*http.Request, []*http.Request) error {
+	return &http.Client{Transport: plainhttp.Transport(transport), Timeout: fetchTime, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errors.New("redirects are not followed")
 	}}
 }

@@ -3,7 +3,9 @@ package webhook
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,10 +16,12 @@ import (
 )
 
 const (
-	// atOnce is how many deliveries are under way at a time, and one of each webhook: a
-	// slow one delays nobody else much.
-	atOnce = 16
-	// dueAtOnce is how many are looked at.
+	// atOnce is how many deliveries are under way at a time: one of each webhook, and
+	// ofTenant of each tenant's, so that the slow ones of a tenant leave places to others.
+	atOnce   = 64
+	ofTenant = 4
+	// dueAtOnce is how many are looked at: of tenants with something due that many are
+	// in turn.
 	dueAtOnce = 256
 	// grace is for how long more than an attempt lasts a delivery stays that of the edge
 	// which has begun it.
@@ -60,12 +64,13 @@ type Deliverer struct {
 
 	group sync.WaitGroup
 	mu    sync.Mutex
-	busy  map[string]bool // webhooks that are being told something
+	busy  map[string]string // the webhooks that are being told something, and their tenants
+	held  map[string]int    // how many of them are each tenant's
 }
 
 // NewDeliverer returns a deliverer; its components must run.
 func NewDeliverer(d DelivererDeps) *Deliverer {
-	return &Deliverer{DelivererDeps: d, busy: make(map[string]bool)}
+	return &Deliverer{DelivererDeps: d, busy: make(map[string]string), held: make(map[string]int)}
 }
 
 // Components are what delivers.
@@ -95,82 +100,107 @@ func (d *Deliverer) Components() []lifecycle.Component {
 
 // Once begins deliveries that are due. It does not wait for them.
 func (d *Deliverer) Once(ctx context.Context) error {
-	list, err := d.Store.Due(ctx, d.Clock.Now(), dueAtOnce)
+	list, err := d.Store.Due(ctx, d.Clock.Now(), ofTenant, dueAtOnce)
 	if err != nil {
 		return err
 	}
+	d.inTurn(list)
 	for _, one := range list {
-		if !d.begin(one.hook.UID) {
+		if !d.begin(&one.hook) {
 			continue
 		}
-		mine, err := d.Store.take(ctx, one, d.Clock.Now().Add(d.Config.Timeout+grace))
+		mine, err := d.Store.take(ctx, &one, d.Clock.Now().Add(d.Config.Timeout+grace))
 		if err != nil || !mine {
-			d.end(one.hook.UID)
+			d.end(&one.hook)
 			if err != nil {
 				return err
 			}
 			continue
 		}
 		d.group.Go(func() {
-			defer d.end(one.hook.UID)
-			d.carryOut(ctx, one)
+			defer d.end(&one.hook)
+			d.carryOut(ctx, &one)
 		})
 	}
 	return nil
 }
 
+// inTurn puts first what is of tenants that hold the fewest places, with those counted
+// that come before in the list.
+func (d *Deliverer) inTurn(list []DueDelivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	turns, held := make(map[string]int, len(list)), maps.Clone(d.held)
+	for i := range list {
+		turns[list[i].hook.UID] = held[list[i].hook.Tenant]
+		held[list[i].hook.Tenant]++
+	}
+	slices.SortStableFunc(list, func(a, b DueDelivery) int { return turns[a.hook.UID] - turns[b.hook.UID] })
+}
+
 // Wait returns when what was begun has ended.
 func (d *Deliverer) Wait() { d.group.Wait() }
 
-func (d *Deliverer) begin(uid string) bool {
+// begin takes a place for what a webhook is to be told, and reports whether there was one.
+func (d *Deliverer) begin(h *Hook) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.busy[uid] || len(d.busy) >= atOnce {
+	if _, busy := d.busy[h.UID]; busy || len(d.busy) >= atOnce || d.held[h.Tenant] >= ofTenant {
 		return false
 	}
-	d.busy[uid] = true
+	d.busy[h.UID] = h.Tenant
+	d.held[h.Tenant]++
 	return true
 }
 
-func (d *Deliverer) end(uid string) {
+func (d *Deliverer) end(h *Hook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.busy, uid)
+	delete(d.busy, h.UID)
+	if d.held[h.Tenant]--; d.held[h.Tenant] == 0 {
+		delete(d.held, h.Tenant)
+	}
 }
 
-func (d *Deliverer) carryOut(ctx context.Context, one DueDelivery) {
+func (d *Deliverer) carryOut(ctx context.Context, one *DueDelivery) {
 	r := d.Sender.Send(ctx, &one.hook, one.event, []byte(one.body))
 	if ctx.Err() != nil && !r.OK() {
 		return // this edge ends: another one goes on when its time is over
 	}
-	state, outcome, next := Pending, OutcomeFailed, d.Clock.Now()
+	now := d.Clock.Now()
+	o, counted := outcome{state: Pending, next: now, wait: now, result: r}, OutcomeFailed
 	switch {
 	case r.OK():
-		state, outcome = Delivered, OutcomeDelivered
+		o.state, counted = Delivered, OutcomeDelivered
 	case one.attempts+1 >= d.Config.Attempts, r.Status == http.StatusGone:
-		state, outcome = Dead, OutcomeDead
-	default:
-		next = next.Add(d.wait(one.attempts + 1))
+		o.state, counted = Dead, OutcomeDead
 	}
-	d.Attempted(ctx, outcome)
-	if state == Dead {
+	if !r.OK() {
+		// The receiver is left alone for longer the more often it failed, whatever waits
+		// for it; one event that it never takes holds the others up for a step at most.
+		random := d.Random()
+		o.failures = one.failures + 1
+		o.next, o.wait = now.Add(d.wait(one.attempts+1, random)), now.Add(d.wait(o.failures, random))
+	}
+	d.Attempted(ctx, counted)
+	if o.state == Dead {
 		d.Log.WarnContext(ctx, "an event is not told to a webhook any more: it failed too often", slog.String(metrics.KeyTenant, one.hook.Tenant),
 			slog.String("webhook", one.hook.ID), slog.String("event", one.event), slog.Int("status", r.Status))
 	}
 	// What is taken must be noted even when this edge ends.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.Config.Timeout)
 	defer cancel()
-	if err := d.Store.finish(ctx, one, state, next, r); err != nil {
+	if err := d.Store.finish(ctx, one, o); err != nil {
 		d.Log.WarnContext(ctx, "what came of telling a webhook cannot be noted; it is told again", telemetry.Err(err))
 	}
 }
 
-// wait is until the next attempt, after so many.
-func (d *Deliverer) wait(attempts int) time.Duration {
+// wait is until the next attempt, after so many; random is from 0 to 1.
+func (d *Deliverer) wait(attempts int, random float64) time.Duration {
 	wait := d.Config.Backoff
 	for n := 1; n < attempts && wait < longest; n++ {
 		wait *= factor
 	}
 	wait = min(wait, longest)
-	return time.Duration(float64(wait) * (1 - spread + 2*spread*d.Random()))
+	return time.Duration(float64(wait) * (1 - spread + 2*spread*random))
 }

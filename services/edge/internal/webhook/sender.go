@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/pkg/standardwebhook"
 	"github.com/poterne/poterne/services/edge/internal/envelope"
 )
@@ -63,10 +64,10 @@ func NewSender(c Config, cl clock.Clock) (*Sender, error) {
 		guard: g, masters: masters, timeout: c.Timeout, overlap: c.SecretOverlap, clock: cl,
 		client: &http.Client{
 			// No proxy: it would be the one who resolves names.
-			Transport: &http.Transport{
+			Transport: plainhttp.Transport(&http.Transport{
 				DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: c.Timeout,
 				MaxIdleConnsPerHost: maxIdlePerOne, IdleConnTimeout: idleFor, MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
-			},
+			}),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil

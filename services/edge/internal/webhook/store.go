@@ -52,7 +52,7 @@ func (s *SQLStore) List(ctx context.Context, tenant string) (out []Hook, err err
 	return out, nil
 }
 
-// Put makes a webhook, or replaces the one of its UID: nil where the tenant has room,
+// Put makes a webhook, or replaces the one of its UID, which is then left alone no longer: nil where the tenant has room,
 // ErrFull where it has none, ErrNotFound where another one has taken its name.
 func (s *SQLStore) Put(ctx context.Context, h Hook) error {
 	events, err := json.Marshal(append([]string{}, h.Events...))
@@ -74,7 +74,8 @@ func (s *SQLStore) Put(ctx context.Context, h Hook) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO edge_webhooks (`+hookColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 			ON CONFLICT (tenant, id) DO UPDATE SET url = excluded.url, events = excluded.events, disabled = excluded.disabled, master = excluded.master,
 				secret = excluded.secret, previous_master = excluded.previous_master, previous_secret = excluded.previous_secret,
-				previous_until = excluded.previous_until, update_time = excluded.update_time, updater = excluded.updater`,
+				previous_until = excluded.previous_until, update_time = excluded.update_time, updater = excluded.updater,
+				wait_until = 0, failures = 0`,
 			h.Tenant, h.ID, h.UID, h.URL, string(events), number(h.Disabled), h.Master, h.Secret,
 			h.PreviousMaster, h.PreviousSecret, sqldb.Micros(h.PreviousUntil), sqldb.Micros(h.CreateTime), sqldb.Micros(h.UpdateTime), h.Updater)
 		return err

@@ -25,6 +25,10 @@ func testWebhooks(t *testing.T, dsn func(t *testing.T) string) {
 	t.Run("a period that begins is told once", func(t *testing.T) { periods(t, dsn(t)) })
 	t.Run("a refusal is told once", func(t *testing.T) { refusals(t, dsn(t)) })
 	t.Run("hooks are kept", func(t *testing.T) { hooksAreKept(t, dsn(t)) })
+	t.Run("slow receivers of one tenant delay no other", func(t *testing.T) { slowTenant(t, dsn(t)) })
+	t.Run("a dead receiver costs one attempt a step", func(t *testing.T) { deadReceiver(t, dsn(t)) })
+	t.Run("an event that is never taken holds no other up", func(t *testing.T) { poison(t, dsn(t)) })
+	t.Run("what waits for too long ends", func(t *testing.T) { tooLong(t, dsn(t)) })
 	t.Run("a secret is rotated", func(t *testing.T) { rotated(t, dsn(t)) })
 }
 
@@ -135,14 +139,15 @@ func killed(t *testing.T, dsn string) {
 	r := receive(t, c)
 	_, r.secret = one.hook("acme", "ops", r.URL)
 	one.settle("all", one.budget("lab", 10), 10)
-	list, err := one.store.Due(t.Context(), c.Now(), 10)
+	list, err := one.store.Due(t.Context(), c.Now(), 1, 10)
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if mine, err := one.store.take(t.Context(), list[0], c.Now().Add(35*time.Second)); err != nil || !mine {
+	rival := list[0]
+	if mine, err := one.store.take(t.Context(), &list[0], c.Now().Add(35*time.Second)); err != nil || !mine {
 		t.Fatalf("%v, %v", mine, err)
 	}
-	if again, err := two.store.take(t.Context(), list[0], c.Now().Add(35*time.Second)); err != nil || again {
+	if again, err := two.store.take(t.Context(), &rival, c.Now().Add(35*time.Second)); err != nil || again {
 		t.Fatalf("both have it: %v", err)
 	}
 	two.deliver()
@@ -151,7 +156,7 @@ func killed(t *testing.T, dsn string) {
 	two.deliver()
 	expect(t, "when its time is over", r.told(), "budget.exhausted 100")
 	// It was only slow: what it says does not count any more.
-	if err := one.store.finish(t.Context(), list[0], Pending, c.Now(), Result{Status: 500}); err != nil {
+	if err := one.store.finish(t.Context(), &list[0], outcome{state: Pending, next: c.Now(), wait: c.Now().Add(time.Hour), failures: 9, result: Result{Status: 500}}); err != nil {
 		t.Fatal(err)
 	}
 	two.deliver()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 // BucketConfig is how a bucket is reached.
@@ -64,9 +65,13 @@ func NewBucket(cfg BucketConfig) (*Bucket, error) {
 	if cfg.VirtualHost {
 		lookup = minio.BucketLookupDNS
 	}
+	transport, err := minio.DefaultTransport(u.Scheme == "https")
+	if err != nil {
+		return nil, fmt.Errorf("artifacts: %w", err)
+	}
 	core, err := minio.NewCore(u.Host, &minio.Options{
 		Creds:  credentials.NewStaticV4(cfg.AccessKeyID, cfg.SecretAccessKey.Reveal(), cfg.SessionToken.Reveal()),
-		Secure: u.Scheme == "https", Region: region, BucketLookup: lookup, MaxRetries: 3,
+		Secure: u.Scheme == "https", Transport: plainhttp.Transport(transport), Region: region, BucketLookup: lookup, MaxRetries: 3,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("artifacts: %w", err)

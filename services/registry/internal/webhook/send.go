@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/pkg/standardwebhook"
 	"github.com/poterne/poterne/services/registry/internal/store"
 )
@@ -64,10 +65,10 @@ func newSender(c clock.Clock, timeout time.Duration, allowed []netip.Prefix, ver
 		clock: c, timeout: timeout, version: version,
 		http: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
+			Transport: plainhttp.Transport(&http.Transport{
 				DialContext: dialer.DialContext, TLSHandshakeTimeout: connectTimeout, MaxResponseHeaderBytes: maxHeaderBytes,
 				MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, DisableCompression: true, ForceAttemptHTTP2: true,
-			},
+			}),
 		},
 	}
 }

@@ -3,7 +3,12 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/poterne/poterne/services/worker/internal/engine"
 	"github.com/poterne/poterne/services/worker/internal/memory"
@@ -26,8 +31,22 @@ type candidate struct {
 
 func (a *Agent) candidateOf(m *model) *candidate {
 	return &candidate{
-		model: m, input: engine.Model{Name: m.name, Spec: m.spec, Files: m.files, Adapters: m.adapters},
+		model: m, input: engine.Model{Name: m.name, Spec: m.spec, Files: m.files, Adapters: m.adapters, Impossible: a.impossible(m.name)},
 		devices: a.devicesOf(), limit: a.cfg.MaxModels, learned: a.parts.Learned,
+	}
+}
+
+// impossible counts answers whose engine counted what cannot be, and says it once of a
+// model that is loaded.
+func (a *Agent) impossible(model string) func(context.Context) {
+	var once sync.Once
+	labels := metric.WithAttributeSet(attribute.NewSet(attribute.String(keyModel, model)))
+	return func(ctx context.Context) {
+		a.metrics.impossible.Add(context.WithoutCancel(ctx), 1, labels)
+		once.Do(func() {
+			a.log.WarnContext(ctx, "an engine counts more tokens than a request can have, or fewer than none; what it can have counts, and this is said once",
+				slog.String(keyModel, model))
+		})
 	}
 }
 

@@ -22,8 +22,9 @@ const (
 	metricFirstChunk = "poterne.worker.first_chunk"
 	metricTokens     = "poterne.worker.tokens" //nolint:gosec // no credential; by model, kind
 	metricRestarts   = "poterne.worker.engine.restarts"
-	metricModels     = "poterne.worker.models" // by state
-	metricMemory     = "poterne.worker.memory" // by pool, kind
+	metricImpossible = "poterne.worker.engine.impossible_counts" // by model
+	metricModels     = "poterne.worker.models"                   // by state
+	metricMemory     = "poterne.worker.memory"                   // by pool, kind
 	metricInFlight   = "poterne.worker.in_flight"
 	// The models that were unloaded to make room, and the versions quarantined.
 	metricEvictions   = "poterne.worker.evictions"
@@ -74,6 +75,7 @@ type metrics struct {
 	firstChunk metric.Float64Histogram
 	tokens     *telemetry.Counter
 	restarts   metric.Int64Counter
+	impossible metric.Int64Counter
 
 	evictions, quarantines metric.Int64Counter
 	quantizations          metric.Int64Counter
@@ -83,7 +85,7 @@ type metrics struct {
 func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 	meter := tel.Meter(scope)
 	m := &metrics{}
-	var errs [14]error
+	var errs [15]error
 	m.requests, errs[0] = tel.Counter(scope, metricRequests, "Requests that an engine was given.")
 	m.firstChunk, errs[1] = meter.Float64Histogram(metricFirstChunk, metric.WithUnit("s"),
 		metric.WithDescription("Time from the arrival of a streamed request to its first chunk."),
@@ -114,6 +116,7 @@ func newMetrics(tel *telemetry.Telemetry, a *Agent) (*metrics, error) {
 			o.Observe(n)
 			return nil
 		}))
+	m.impossible, errs[14] = meter.Int64Counter(metricImpossible, metric.WithDescription("Answers whose engine counted tokens that they cannot have had."))
 	for _, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)

@@ -7,8 +7,9 @@ import (
 
 // prepared is a request as the engine gets it.
 type prepared struct {
-	body  []byte
-	asked asked
+	body   []byte
+	asked  asked
+	limits limits
 }
 
 // asked is what of the counts the caller wants to see.
@@ -24,13 +25,13 @@ func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, erro
 	if err != nil {
 		return prepared{}, badBody(err)
 	}
-	replaceLimit, set, err := c.d.limitOf(op, object)
+	least, replaceLimit, set, err := c.d.limitOf(op, object)
 	if err != nil {
 		return prepared{}, err
 	}
 	set = append(set, jsonbody.Member{Name: "model", Value: c.model})
 	timings := stream && c.d.running == tellsTimings
-	var p prepared
+	p := prepared{limits: c.d.limits(op, object, least)}
 	if stream {
 		options, asked, err := streamOptions(object, c.d.running)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/jsonwalk"
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/pkg/requestid"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/worker/internal/httpwire"
@@ -62,6 +63,10 @@ type dialect struct {
 	proxied bool // go through the environment's HTTP proxy
 	// running is how the engine tells the counts while it streams.
 	running runningUsage
+	// context is the most tokens of a prompt or an answer; 0 where that is not known.
+	context int
+	// impossible is Model.Impossible.
+	impossible func(ctx context.Context)
 	// prefill is how it is given the beginning of its answer.
 	prefill prefill
 }
@@ -103,7 +108,7 @@ func newClient(d dialect) *client {
 		h.Set("Authorization", "Bearer "+d.key.Reveal())
 	}
 	c := &client{d: d, headers: h, model: quote(d.model)}
-	c.http = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
+	c.http = &http.Client{Transport: plainhttp.Transport(t), CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errRedirect // and the key must not follow one
 	}}
 	c.openNear()
@@ -147,7 +152,7 @@ func (c *client) Invoke(ctx context.Context, op Operation, body []byte) (Answer,
 	if !ok || !jsonwalk.Valid(out) {
 		return Answer{}, apierr.New(apierr.EngineFailed, "the engine's answer is not a JSON object")
 	}
-	return Answer{Body: out, Usage: usageOf(answer.usage.Of(out))}, nil
+	return c.answer(ctx, out, &answer, p.limits)
 }
 
 func (op Operation) path() string {

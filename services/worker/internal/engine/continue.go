@@ -39,7 +39,7 @@ func (c *client) Continue(ctx context.Context, op Operation, body []byte, begun 
 	if err != nil {
 		return nil, err
 	}
-	s.asked = p.asked
+	s.asked, s.meter.limits = p.asked, p.limits
 	if spent {
 		return j.end(s)
 	}
@@ -87,7 +87,7 @@ func (j *join) pass(s *stream, c *chunk, bare bool, d delta) ([]byte, error) {
 		if !s.begun {
 			s.progress.Head = c.head()
 		}
-		return c.without(&s.room, s.unasked(nil, c, bare)...), nil
+		return s.passed(c, bare)
 	}
 	switch {
 	case bare && !s.asked.usage:

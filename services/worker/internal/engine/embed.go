@@ -140,7 +140,9 @@ func (c *client) embedBatch(ctx context.Context, r EmbedRequest, inputs []Input)
 	if err != nil {
 		return nil, nil, err
 	}
-	return decodeEmbeddings(answer, len(inputs), c.wantDimensions(r))
+	vectors, usage, err := decodeEmbeddings(answer, len(inputs), c.wantDimensions(r))
+	c.holdPrompts(ctx, usage, len(inputs))
+	return vectors, usage, err
 }
 
 func (c *client) wantDimensions(r EmbedRequest) int {

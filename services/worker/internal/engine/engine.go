@@ -55,6 +55,9 @@ type Model struct {
 	// GPUs are the GPUs that the engine is to use, and no others. There are some
 	// only when the adapter is a Sizer and said that the model takes some.
 	GPUs []GPU
+	// Impossible is told of each answer whose engine counts tokens that it cannot have
+	// had; nil: nobody is. It is safe for concurrent use.
+	Impossible func(ctx context.Context)
 }
 
 // Adapter knows one kind of engine. It is safe for concurrent use.

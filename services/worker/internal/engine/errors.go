@@ -147,13 +147,41 @@ func (e engineError) requestProblem() bool {
 	return strings.Contains(e.Message, "[json.exception.type_error.") && !strings.Contains(e.Message, "type_error.316]")
 }
 
-// statusError reads the engine's error and gives it its place in the taxonomy.
+// statusError reads the engine's error and gives it its place in the taxonomy. It closes
+// the answer.
 func statusError(ctx context.Context, resp *http.Response) error {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
+	body, err := errorBody(ctx, resp)
+	if err != nil {
+		return err
 	}
 	return classify(resp.StatusCode, decodeEngineError(body), retryAfter(resp.Header))
+}
+
+// errorTime bounds how long an engine may take to say what is wrong: its status is known.
+const errorTime = 5 * time.Second
+
+// errorBody returns what of the engine's error has come in time. What is read later ends
+// with the call, as its connection does.
+func errorBody(ctx context.Context, resp *http.Response) ([]byte, error) {
+	came := make(chan []byte, 1)
+	go func() {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // a part says something, too
+		_ = resp.Body.Close()
+		came <- body
+	}()
+	late := time.NewTimer(errorTime) //nolint:forbidigo // as the connection's deadlines
+	defer late.Stop()
+	select {
+	case body := <-came:
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return body, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-late.C:
+		return nil, nil
+	}
 }
 
 func classify(status int, e engineError, after time.Duration) error {

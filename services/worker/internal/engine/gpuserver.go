@@ -99,7 +99,7 @@ func uvicornDialect(m Model, port int, signals func(metrics) Signals) dialect {
 	root := localURL(port)
 	return dialect{
 		base: root + "/v1", health: root + "/health", model: m.Name, idle: uvicornIdle,
-		running: tellsUsage, prefill: prefillFlags,
+		running: tellsUsage, prefill: prefillFlags, impossible: m.Impossible,
 		embed:  embedDialect{batch: 256, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions())},
 		rerank: rerankDialect{batch: 64},
 		facts:  vllmFacts,

@@ -22,15 +22,17 @@ func limitNames() [3]string { return [...]string{limitCompletion, limitTokens, l
 // limitOf decides how long an answer may be: the smallest bound that the
 // request gives, under whatever names, so that what was counted against a
 // caller's limits under one name cannot be exceeded by another. It returns
+// that bound, math.MaxFloat64 where there is none,
 // whether the bounds of the request are to be replaced, and what by; nil
 // replaces them by nothing. A single bound that the engine knows stays as it
 // is.
-func (d dialect) limitOf(op Operation, body jsonbody.Object) (replace bool, with []jsonbody.Member, err error) {
-	least, given := math.MaxFloat64, 0
+func (d dialect) limitOf(op Operation, body jsonbody.Object) (least float64, replace bool, with []jsonbody.Member, err error) {
+	least = math.MaxFloat64
+	given := 0
 	for _, name := range limitNames() {
 		n, ok, err := readLimit(name, body.Value(name))
 		if err != nil {
-			return false, nil, err
+			return 0, false, nil, err
 		}
 		if ok {
 			least, given = min(least, n), given+1
@@ -40,9 +42,9 @@ func (d dialect) limitOf(op Operation, body jsonbody.Object) (replace bool, with
 	newer := isGiven(body.Value(limitCompletion)) && op == Chat && !d.oldLimit
 	switch {
 	case given == 0:
-		return predicts, nil, nil
+		return least, predicts, nil, nil
 	case given == 1 && (newer || isGiven(body.Value(limitTokens))) && !predicts:
-		return false, nil, nil
+		return least, false, nil, nil
 	}
 	name := limitTokens
 	if newer {
@@ -50,9 +52,9 @@ func (d dialect) limitOf(op Operation, body jsonbody.Object) (replace bool, with
 	}
 	value, err := json.Marshal(int64(least))
 	if err != nil {
-		return false, nil, apierr.Wrap(apierr.Internal, err, "the bound cannot be written")
+		return 0, false, nil, apierr.Wrap(apierr.Internal, err, "the bound cannot be written")
 	}
-	return true, []jsonbody.Member{{Name: name, Value: value}}, nil
+	return least, true, []jsonbody.Member{{Name: name, Value: value}}, nil
 }
 
 func isGiven(value []byte) bool { return len(value) > 0 && string(value) != "null" }

@@ -121,7 +121,7 @@ func (l *Llama) dialect(m Model, port int, prefixes map[string]string) dialect {
 	base := localURL(port)
 	return dialect{
 		base: base + "/v1", health: base + "/health", model: m.Name, idle: llamaIdle,
-		running: tellsTimings, prefill: prefillTrailing,
+		running: tellsTimings, prefill: prefillTrailing, impossible: m.Impossible,
 		embed:    embedDialect{batch: 32, tokens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
 		rerank:   rerankDialect{batch: 32},
 		facts:    func(ctx context.Context, c *client) (Facts, error) { return llamaFacts(ctx, c, base) },

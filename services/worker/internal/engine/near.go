@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/poterne/poterne/pkg/plainhttp"
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/services/worker/internal/httpwire"
 )
@@ -59,10 +60,12 @@ func answered(ctx context.Context, resp *http.Response, err error) (*http.Respon
 	switch resp.StatusCode {
 	case http.StatusOK:
 		return resp, nil
+	case http.StatusSwitchingProtocols: // the rest of the connection, which has no end
+		_ = resp.Body.Close()
+		return nil, transportError(ctx, plainhttp.ErrSwitched)
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		_ = resp.Body.Close()
 		return nil, transportError(ctx, errRedirect)
 	}
-	defer func() { _ = resp.Body.Close() }()
 	return nil, statusError(ctx, resp)
 }

@@ -175,7 +175,7 @@ const ollamaIdle = 90 * time.Second
 
 func (o *Ollama) connect(root string, m Model, model ollamaModel, prefixes map[string]string) Engine {
 	c := newClient(dialect{
-		base: root + "/v1", health: root + "/api/version", model: model.serve, idle: ollamaIdle, oldLimit: true,
+		base: root + "/v1", health: root + "/api/version", model: model.serve, idle: ollamaIdle, oldLimit: true, impossible: m.Impossible,
 		embed: embedDialect{batch: 64, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
 		facts: func(ctx context.Context, c *client) (Facts, error) {
 			f, err := ollamaFacts(ctx, c, root, model.serve)

@@ -72,6 +72,7 @@ func (r *Remote) Plan(_ context.Context, m Model) (*Plan, error) {
 	base := strings.TrimRight(e.BaseURL, "/")
 	d := dialect{
 		base: base, health: base + "/models", model: model, key: e.Key, idle: 3 * time.Second, proxied: true, timeout: e.Timeout,
+		context: int(m.Spec.GetContextLength()), impossible: m.Impossible,
 		embed:  embedDialect{batch: 64, tokens: true, shortens: true, dimensions: int(m.Spec.GetEmbeddingDimensions()), prefixes: prefixes},
 		rerank: rerankDialect{batch: 100},
 	}

@@ -85,7 +85,9 @@ func (c *client) rerankInTurn(ctx context.Context, r RerankRequest, documents []
 	if err != nil {
 		return nil, nil, err
 	}
-	return decodeRelevance(answer, len(documents))
+	scores, usage, err := decodeRelevance(answer, len(documents))
+	c.holdPrompts(ctx, usage, len(documents))
+	return scores, usage, err
 }
 
 func (c *client) rerankBody(r RerankRequest, documents []string) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/jsonwalk"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
+	"github.com/poterne/poterne/services/worker/internal/jsonbody"
 	"github.com/poterne/poterne/services/worker/internal/sse"
 )
 
@@ -29,7 +30,7 @@ func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sin
 	if err != nil {
 		return nil, err
 	}
-	return c.run(ctx, op, p.body, &stream{sink: sink, asked: p.asked, running: c.d.running})
+	return c.run(ctx, op, p.body, &stream{sink: sink, asked: p.asked, running: c.d.running, meter: meter{limits: p.limits}})
 }
 
 // run sends a prepared request and reads the answer into s.
@@ -46,6 +47,9 @@ func (c *client) run(ctx context.Context, op Operation, body []byte, s *stream) 
 	}
 	r := c.readers.Open(resp.Body, maxEventBytes)
 	err = s.read(reqCtx, resp, r)
+	if s.impossible {
+		c.impossible(reqCtx)
+	}
 	c.readers.Done(r)
 	stop()
 	if err != nil {
@@ -78,7 +82,9 @@ type stream struct {
 	running runningUsage
 	meter   meter
 	begun   bool // a chunk was passed on
-	room    room // for what is passed on
+	// impossible says that the engine counted what cannot be.
+	impossible bool
+	room       room // for what is passed on
 	// join is set for streams that can be continued.
 	join *join
 
@@ -168,14 +174,37 @@ func (s *stream) inspect(data []byte) ([]byte, error) {
 	if s.meter.read(&c, bare, d, parts) && s.join == nil {
 		s.progress.Usage = &s.meter.usage
 	}
+	s.impossible = s.impossible || s.meter.odd
 	if s.join != nil {
 		return s.join.pass(s, &c, bare, d)
 	}
 	if bare && c.has(c.usage) && !s.asked.usage {
 		return nil, nil //nolint:nilnil // nothing is to be passed on
 	}
+	return s.passed(&c, bare)
+}
+
+// passed is a chunk as the caller gets it: every byte as it came but for what only the
+// worker asked for, and for counts that cannot be.
+func (s *stream) passed(c *chunk, bare bool) ([]byte, error) {
+	if s.meter.odd {
+		return s.corrected(c, bare)
+	}
 	var drop [2]jsonwalk.Span
-	return c.without(&s.room, s.unasked(drop[:0], &c, bare)...), nil
+	return c.without(&s.room, s.unasked(drop[:0], c, bare)...), nil
+}
+
+// corrected is a chunk with the counts that are used in place of the engine's.
+func (s *stream) corrected(c *chunk, bare bool) ([]byte, error) {
+	var set []jsonbody.Member
+	if c.has(c.usage) && s.wantsUsage(bare) {
+		set = append(set, jsonbody.Member{Name: memberUsage, Value: appendUsage(nil, s.told())})
+	}
+	out, err := jsonbody.Set(c.data, jsonbody.Named(memberUsage, memberTimings), set...)
+	if err != nil {
+		return nil, brokenStream(err, s.begun)
+	}
+	return out, nil
 }
 
 // telling reports whether a chunk holds what the worker looks for.

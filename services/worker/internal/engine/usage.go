@@ -11,14 +11,26 @@ import (
 )
 
 // counts is what one usage object tells, in tokens; what it does not tell is 0.
-type counts struct{ prompt, cached, audioPrompt, completion, reasoning, audioCompletion int32 }
+type counts struct {
+	prompt, cached, audioPrompt, completion, reasoning, audioCompletion, total int32
+	// odd says that it tells something that is no count: a part of a token, fewer than
+	// none, or more than can be.
+	odd bool
+}
+
+// usage returns the counts that are used.
+func (u *counts) usage() *commonv1.TokenUsage {
+	return &commonv1.TokenUsage{
+		PromptTokens: u.prompt, CachedPromptTokens: u.cached, AudioPromptTokens: u.audioPrompt,
+		CompletionTokens: u.completion, ReasoningTokens: u.reasoning, AudioCompletionTokens: u.audioCompletion,
+	}
+}
 
 // usageOf reads OpenAI's usage object of a whole answer; what is missing or odd counts as 0.
 func usageOf(raw []byte) *commonv1.TokenUsage {
 	out := noUsage()
 	if u, told := readUsage(raw); told {
-		out.PromptTokens, out.CachedPromptTokens, out.AudioPromptTokens = u.prompt, u.cached, u.audioPrompt
-		out.CompletionTokens, out.ReasoningTokens, out.AudioCompletionTokens = u.completion, u.reasoning, u.audioCompletion
+		out = u.usage()
 		bound(out)
 	}
 	return out
@@ -45,6 +57,7 @@ func bound(u *commonv1.TokenUsage) {
 type usageJSON struct {
 	Prompt        tokenCount `json:"prompt_tokens"`
 	Completion    tokenCount `json:"completion_tokens"`
+	Total         tokenCount `json:"total_tokens"`
 	PromptDetails struct {
 		Cached tokenCount `json:"cached_tokens"`
 		Audio  tokenCount `json:"audio_tokens"`
@@ -59,12 +72,18 @@ type usageJSON struct {
 type tokenCount struct {
 	tokens int32
 	told   bool
+	odd    bool
 }
 
 // UnmarshalJSON takes a number and passes over every other value.
 func (n *tokenCount) UnmarshalJSON(raw []byte) error {
-	if v, err := strconv.ParseFloat(string(raw), 64); err == nil {
+	v, err := strconv.ParseFloat(string(raw), 64)
+	switch {
+	case err == nil:
 		n.tokens, n.told = count(v), true
+		n.odd = v != float64(n.tokens)
+	case errors.Is(err, strconv.ErrRange):
+		n.odd = true
 	}
 	return nil
 }
@@ -82,6 +101,9 @@ func decodedUsage(raw []byte) (u counts, told bool) {
 	return counts{
 		prompt: doc.Prompt.tokens, cached: doc.PromptDetails.Cached.tokens, audioPrompt: doc.PromptDetails.Audio.tokens,
 		completion: doc.Completion.tokens, reasoning: doc.CompletionDetails.Reasoning.tokens, audioCompletion: doc.CompletionDetails.Audio.tokens,
+		total: doc.Total.tokens,
+		odd: doc.Prompt.odd || doc.PromptDetails.Cached.odd || doc.PromptDetails.Audio.odd || doc.Total.odd ||
+			doc.Completion.odd || doc.CompletionDetails.Reasoning.odd || doc.CompletionDetails.Audio.odd,
 	}, doc.Prompt.told || doc.Completion.told
 }
 
@@ -101,6 +123,8 @@ func plainUsage(raw []byte) (u counts, told, ok bool) {
 			ok, told = once.count(0, value, &u.prompt), true
 		case "completion_tokens":
 			ok, told = once.count(1, value, &u.completion), true
+		case "total_tokens":
+			ok = once.count(4, value, &u.total)
 		case "prompt_tokens_details":
 			ok = once.first(2) && plainDetails(value, "cached_tokens", &u.cached, &u.audioPrompt)
 		case "completion_tokens_details":

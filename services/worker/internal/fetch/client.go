@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 // client sends requests. It follows redirects itself, because each hop must be
@@ -28,12 +29,12 @@ func newClient(cfg Config, c clock.Clock) *client {
 		clock: c, idle: cfg.IdleTimeout, answer: cfg.HeaderTimeout, redirects: cfg.RedirectHosts,
 		http: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
+			Transport: plainhttp.Transport(&http.Transport{
 				Proxy: http.ProxyFromEnvironment, DialContext: dialer.dial,
 				TLSHandshakeTimeout: cfg.ConnectTimeout, ResponseHeaderTimeout: cfg.HeaderTimeout,
 				MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 				DisableCompression: true, ForceAttemptHTTP2: true,
-			},
+			}),
 		},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/plainhttp"
 )
 
 const (
@@ -77,7 +78,7 @@ func newClient(o Options) (*client, error) {
 
 func (o *Options) transport(rt http.RoundTripper, urls []*url.URL, attempts int, pause time.Duration) []elastictransport.Option {
 	out := []elastictransport.Option{
-		elastictransport.WithURLs(urls...), elastictransport.WithTransport(rt),
+		elastictransport.WithURLs(urls...), elastictransport.WithTransport(plainhttp.Transport(rt)),
 		// 429 is not among the client's own.
 		elastictransport.WithRetryOnStatus(
 			http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout),
