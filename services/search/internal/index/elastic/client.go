@@ -2,6 +2,8 @@ package elastic
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,6 +69,14 @@ func newClient(o Options) (*client, error) {
 	c.http.MaxIdleConnsPerHost, c.http.MaxIdleConns = connections, connections*max(1, len(urls))
 	c.http.ResponseHeaderTimeout = o.Timeout
 	c.http.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	if len(o.CACert) > 0 {
+		// The library sets it for a transport of net/http's own only.
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(o.CACert) {
+			return nil, errors.New("elasticsearch index: the CA certificate cannot be read")
+		}
+		c.http.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
 	var errs [2]error
 	c.write, errs[0] = elastictransport.NewClient(o.transport(c.http, urls, attempts, o.Pause)...)
 	c.read, errs[1] = elastictransport.NewClient(o.transport(c.http, urls, readAttempts, readPause)...)
@@ -90,9 +100,6 @@ func (o *Options) transport(rt http.RoundTripper, urls []*url.URL, attempts int,
 	}
 	if o.APIKey != "" {
 		out = append(out, elastictransport.WithAPIKey(o.APIKey))
-	}
-	if len(o.CACert) > 0 {
-		out = append(out, elastictransport.WithCACert(o.CACert))
 	}
 	return out
 }
