@@ -144,7 +144,7 @@ func TestABudgetHoldsSearchesAndDocuments(t *testing.T) {
 			"documents": {documentsPath, someDocuments}, "chat": {chatPath, retrieving + `}}`}, "message": {messagesPath, strings.Replace(retrieving, "{", `{"max_tokens":9,`, 1) + `}}`},
 		} {
 			a := g.do("POST", c.path, c.body, ada...)
-			if a.status != http.StatusTooManyRequests || !strings.Contains(a.text, `budget \"none\" (of the tenant, a day) is used up`) || a.header.Get("Retry-After") == "" {
+			if a.status != http.StatusTooManyRequests || !strings.Contains(a.text, `budget \"none\" (of the tenant, a day) allows nothing`) || a.header.Get("Retry-After") != "" {
 				t.Errorf("%s of %s: %d %v %s", name, unit, a.status, a.header, a.text)
 			}
 		}

@@ -168,6 +168,8 @@ func (m *Meter) refuse(ctx context.Context, err error) error {
 	audit.From(ctx).AddFinding(findingRefused)
 	text := "the budget %q (%s) has too little left for this request"
 	switch {
+	case b.Amount == 0:
+		text = "the budget %q (%s) allows nothing"
 	case refused.Never():
 		text = "the budget %q (%s) is smaller than what this request may come to: shorten the prompt, or ask for fewer tokens (max_tokens)"
 	case refused.Settled >= b.Amount:
