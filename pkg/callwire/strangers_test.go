@@ -30,7 +30,7 @@ func visited(t *testing.T, refuse error) (client net.Conn, ended <-chan struct{}
 			return handler(ctx, req)
 		},
 	})
-	s.methods[pingCall] = method{handler: func(_ any, ctx context.Context, dec func(any) error, chain grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // gRPC's order
+	s.methods[pingCall] = method{handler: func(_ any, ctx context.Context, dec func(any) error, chain grpc.UnaryServerInterceptor) (any, error) {
 		in := new(testpb.Empty)
 		if err := dec(in); err != nil {
 			return nil, err
@@ -103,7 +103,7 @@ func TestAPingIsNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, ended := visited(t, nil)
 		began := time.Now()
-		time.Sleep(40 * time.Minute) // the bubble's
+		<-time.After(40 * time.Minute) // the bubble's
 		say(t, c, ping)
 		if kind := heard(t, c); kind != kindBye {
 			t.Errorf("an idle connection: %q", kind)
