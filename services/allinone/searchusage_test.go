@@ -75,7 +75,7 @@ func TestSearchIsBilledByWhatTheEnginesCount(t *testing.T) {
 		"/v1/collections/notes/documents:batchUpsert": `{"documents":[{"id":"d3","text":"More."}]}`,
 		"/v1/chat/completions":                        chat,
 	} {
-		if status, text := r.call("POST", path, body); status != http.StatusTooManyRequests || !strings.Contains(text, "is used up") {
+		if status, text := r.call("POST", path, body); status != http.StatusTooManyRequests || !strings.Contains(text, "allows nothing") {
 			t.Errorf("%s: HTTP %d, %s", path, status, text)
 		}
 	}
