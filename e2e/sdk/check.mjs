@@ -5,11 +5,18 @@ let passed = 0;
 // check ends the program unless ok.
 export function check(name, ok, detail = "") {
   if (!ok) {
-    console.log(`FAIL ${name}:`, typeof detail === "object" ? JSON.stringify(detail, null, 1) : detail);
+    console.log(`FAIL ${name}:`, told(detail));
     process.exit(1);
   }
   passed++;
   console.log("ok  ", name);
+}
+
+// told is a value as text. An error is its stack and those of its causes, because an
+// error's JSON is "{}".
+function told(detail) {
+  if (detail instanceof Error) return [detail.stack, detail.cause && "because " + told(detail.cause)].filter(Boolean).join("\n");
+  return typeof detail === "object" ? JSON.stringify(detail, null, 1) : detail;
 }
 
 // raises checks that call fails with an error of kind, with the members of want and

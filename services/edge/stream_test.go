@@ -3,11 +3,13 @@ package edge_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -162,5 +164,44 @@ func TestChunksThatComeTogetherAreAllWritten(t *testing.T) {
 			t.Fatalf("%q is not where it belongs in %s", want, a.text)
 		}
 		rest = after
+	}
+}
+
+// TestStreamsChoicesBeginWithTheirRole holds that clients learn whose each answer is,
+// also of an engine that leaves it out: llama-server does where the first token is half of
+// a character.
+func TestStreamsChoicesBeginWithTheirRole(t *testing.T) {
+	g := open(t, nil)
+	g.inference.stream = func(_ *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+		return errors.Join(sendServedBy(out),
+			sendChunk(out, `{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`),
+			sendChunk(out, `{"choices":[{"index":0,"delta":{"content":"b"},"finish_reason":null}]}`),
+			sendChunk(out, `{"choices":[{"index":1,"delta":{"content":"c"}},{"index":0,"delta":{},"finish_reason":"stop"}]}`),
+			sendChunk(out, `{"choices":[{"index":2,"finish_reason":"stop"}]}`),
+			sendChunk(out, `{"choices":[{"index":1,"delta":{"content":"d"},"finish_reason":"stop"}]}`),
+			sendFinish(out))
+	}
+	type choice struct {
+		Index int
+		Delta struct{ Role, Content string }
+	}
+	var got []string
+	lines := bufio.NewScanner(g.post(t.Context(), strings.Replace(streamed, "{", `{"n":3,`, 1)).Body)
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: {")
+		if !ok {
+			continue
+		}
+		var chunk struct{ Choices []choice }
+		if err := json.Unmarshal([]byte("{"+data), &chunk); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		for _, c := range chunk.Choices {
+			got = append(got, fmt.Sprintf("%d:%s:%s", c.Index, c.Delta.Role, c.Delta.Content))
+		}
+	}
+	want := []string{"0:assistant:a", "0::b", "1:assistant:c", "0::", "2:assistant:", "1::d"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the choices are %q; want %q", got, want)
 	}
 }

@@ -25,6 +25,7 @@ const (
 	objectChat      = "chat.completion"
 	objectChatChunk = "chat.completion.chunk"
 	chatIDPrefix    = "chatcmpl-"
+	roleAssistant   = "assistant"
 )
 
 // CreateChatCompletion answers a conversation.
@@ -85,7 +86,7 @@ func completeMessage(choice *edgev1.ChatChoice, annotations []*edgev1.Annotation
 		choice.Message = new(edgev1.ChatMessage)
 	}
 	m := choice.GetMessage()
-	m.Role = or(m.GetRole(), "assistant")
+	m.Role = or(m.GetRole(), roleAssistant)
 	if m.GetContent() == nil {
 		m.Content = new(edgev1.MessageContent)
 	}
@@ -123,7 +124,7 @@ func (s *Server) StreamChatCompletion(req *edgev1.CreateChatCompletionRequest, o
 func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, out grpc.ServerStreamingServer[edgev1.StreamChatCompletionResponse], c call, rests *rests, wantUsage bool) error {
 	w := &chatWriter{
 		server: s, out: out, req: req, model: c.model, routed: c.routed, wantUsage: wantUsage, rests: rests, plan: c.plan,
-		begun: s.Clock.Now(), annotated: make(map[int32]bool), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
+		begun: s.Clock.Now(), filter: newFilter(s.Inspector.Of(ctx, detect.Answer, c.model), req.GetN()),
 	}
 	if rests.asked {
 		w.citing = newCiting(s.Context, rests)
@@ -168,7 +169,7 @@ type chatWriter struct {
 	id        string
 	created   int64
 	rests     *rests
-	annotated map[int32]bool // by choice
+	started   started
 	filter    *filter
 	citing    *citing
 	plan      *plan
@@ -215,9 +216,7 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		}
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectChatChunk, w.model
-	if len(w.rests.on) > 0 {
-		w.annotate(chunk)
-	}
+	w.start(chunk)
 	return w.send(chunk)
 }
 
@@ -240,18 +239,35 @@ func (w *chatWriter) send(chunk *edgev1.StreamChatCompletionResponse) error {
 	return nil
 }
 
-func (w *chatWriter) annotate(chunk *edgev1.StreamChatCompletionResponse) {
+// start gives each choice's first delta what OpenAI's clients look for there: the role,
+// which llama-server leaves out of an answer whose first token is half of a character,
+// and what the answer rests on.
+func (w *chatWriter) start(chunk *edgev1.StreamChatCompletionResponse) {
 	for _, choice := range chunk.GetChoices() {
-		if w.annotated[choice.GetIndex()] || len(w.annotated) >= maxChoices {
+		if w.started.has(choice.GetIndex()) {
 			continue
 		}
-		w.annotated[choice.GetIndex()] = true
+		w.started.add(choice.GetIndex())
 		if choice.GetDelta() == nil {
 			choice.Delta = new(edgev1.ChatMessage)
 		}
-		choice.Delta.Annotations = slices.Concat(w.rests.on, choice.GetDelta().GetAnnotations())
+		m := choice.GetDelta()
+		m.Role = or(m.GetRole(), roleAssistant)
+		m.Annotations = slices.Concat(w.rests.on, m.GetAnnotations())
 	}
 }
+
+// started is the choices of a stream whose first delta has come.
+type started [maxChoices / 64]uint64
+
+// has reports whether nothing is to be added to a choice: it has begun, or is none that
+// can be asked for.
+func (s *started) has(choice int32) bool {
+	return choice < 0 || choice >= maxChoices || s[choice/64]&(1<<(choice%64)) != 0
+}
+
+// add notes that a choice that has not begun does now.
+func (s *started) add(choice int32) { s[choice/64] |= 1 << (choice % 64) }
 
 // maxChoices is the most that a request may ask for.
 const maxChoices = 128

@@ -83,7 +83,7 @@ func (s *Server) notFound(ctx context.Context, req *edgev1.CreateChatCompletionR
 	}
 	for i := range authz.Answers(req) {
 		answer.Choices = append(answer.Choices, &edgev1.ChatChoice{Index: int32(i), Message: &edgev1.ChatMessage{
-			Role: "assistant", Content: textOf(s.Context.NotFoundAnswer()),
+			Role: roleAssistant, Content: textOf(s.Context.NotFoundAnswer()),
 		}, FinishReason: stopped()})
 	}
 	return answer, nil

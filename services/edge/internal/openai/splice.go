@@ -47,7 +47,7 @@ func (w *chatWriter) sendSpliced(raw []byte) (sent bool, err error) {
 	}
 	buf := w.server.texts.Take()
 	w.spliced.text = buf.B
-	if sent = w.spliced.splice(raw); sent {
+	if sent = w.spliced.splice(raw, &w.started); sent {
 		err = w.out.SendMsg(w.spliced)
 	}
 	buf.B, w.spliced.text = w.spliced.text, nil
@@ -65,8 +65,9 @@ func (s *spliced) name(id string, created int64, model string) {
 }
 
 // splice makes the chunk's text of the engine's. It reports whether it could: what is
-// not quite as OpenAI has it, or tells more than a piece of the answer, must be read.
-func (s *spliced) splice(raw []byte) bool {
+// not quite as OpenAI has it, begins a choice, or tells more than a piece of the answer,
+// must be read.
+func (s *spliced) splice(raw []byte, begun *started) bool {
 	if len(s.head) == 0 || !jsontext.Value(raw).IsValid() {
 		return false
 	}
@@ -88,7 +89,7 @@ func (s *spliced) splice(raw []byte) bool {
 			continue
 		case "choices":
 			s.text = append(s.text, `,"choices":[`...)
-			if s.text, whole = appendChoices(s.text, at.Of(raw), "delta", isObject); !whole {
+			if s.text, whole = appendChoices(s.text, at.Of(raw), "delta", isObject, begun.goesOn); !whole {
 				return false
 			}
 			continue
@@ -106,8 +107,9 @@ func escaped(name []byte) bool { return bytes.IndexByte(name, '\\') >= 0 }
 
 // appendChoices adds the choices, and the end of their list, with what OpenAI's clients
 // look for in each. It reports whether there is one, and all are of their form: says is
-// the member that holds what the model said, and good whether that is as it should be.
-func appendChoices(text, list []byte, says string, good func(value []byte) bool) ([]byte, bool) {
+// the member that holds what the model said, good whether that is as it should be, and
+// known whether the index is.
+func appendChoices(text, list []byte, says string, good, known func(value []byte) bool) ([]byte, bool) {
 	rest, n := skip(list, '['), 0
 	for len(rest) > 0 && rest[0] == '{' {
 		var index, said, finish, logprobs bool
@@ -120,7 +122,7 @@ func appendChoices(text, list []byte, says string, good func(value []byte) bool)
 			value := at.Of(rest)
 			switch string(name) {
 			case "index":
-				index = value[0] >= '0' && value[0] <= '9'
+				index = known(value)
 			case says:
 				said = good(value)
 			case "finish_reason":
@@ -151,6 +153,15 @@ func appendChoices(text, list []byte, says string, good func(value []byte) bool)
 	}
 	text = append(text, ']')
 	return text, n > 0 && len(rest) == 1 && rest[0] == ']'
+}
+
+// isIndex reports whether a value begins as a number that counts.
+func isIndex(value []byte) bool { return value[0] >= '0' && value[0] <= '9' }
+
+// goesOn reports whether a choice's index is of one that nothing is to be added to.
+func (s *started) goesOn(index []byte) bool {
+	n, err := strconv.ParseInt(string(index), 10, 32)
+	return err == nil && s.has(int32(n))
 }
 
 func isObject(value []byte) bool { return value[0] == '{' }

@@ -78,7 +78,7 @@ func spliceAnswer(raw []byte, answer *edgev1.CreateChatCompletionResponse, now f
 			counted = isUsage(at.Of(raw))
 		case "choices":
 			b = append(b, `,"choices":[`...)
-			if b, whole = appendChoices(b, at.Of(raw), "message", isMessage); !whole {
+			if b, whole = appendChoices(b, at.Of(raw), "message", isMessage, isIndex); !whole {
 				return nil, false
 			}
 			continue

@@ -30,6 +30,15 @@ func named() *spliced {
 	return s
 }
 
+// begun is a stream's choices, of which these have begun.
+func begun(choices ...int32) *started {
+	s := new(started)
+	for _, c := range choices {
+		s.add(c)
+	}
+	return s
+}
+
 func TestSplicedChunksSayWhatReadOnesSay(t *testing.T) {
 	codec := jsoncodec.New(jsoncodec.Options{})
 	for raw, could := range map[string]bool{
@@ -39,6 +48,11 @@ func TestSplicedChunksSayWhatReadOnesSay(t *testing.T) {
 		// What else they tell is read.
 		`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}`: false,
 		`{"choices":[],"usage":{"prompt_tokens":1}}`:                                    false,
+		// A choice's first delta gets what an engine may leave out.
+		`{"choices":[{"index":0,"delta":{"content":"a"}},{"index":2,"delta":{"content":"a"}}]}`: false,
+		`{"choices":[{"index":128,"delta":{"content":"a"}}]}`:                                   true,
+		`{"choices":[{"index":-1,"delta":{"content":"a"}}]}`:                                    true,
+		`{"choices":[{"index":0.0,"delta":{"content":"a"}}]}`:                                   false,
 		// What is not of the form is left to those that say why.
 		`{"choices":[{"delta":{"content":"a"}}]}`:                         false,
 		`{"choices":[{"index":0}]}`:                                       false,
@@ -57,14 +71,14 @@ func TestSplicedChunksSayWhatReadOnesSay(t *testing.T) {
 		``: false, `[]`: false, `null`: false,
 	} {
 		s := named()
-		switch ok := s.splice([]byte(raw)); {
+		switch ok := s.splice([]byte(raw), begun(0, 1)); {
 		case ok != could:
 			t.Errorf("%s: spliced %v", raw, ok)
 		case ok && !same(t, codec, []byte(raw), s.JSON()):
 			t.Errorf("%s became %s", raw, s.JSON())
 		}
 	}
-	if new(spliced).splice([]byte(`{"choices":[{"index":0,"delta":{}}]}`)) {
+	if new(spliced).splice([]byte(`{"choices":[{"index":0,"delta":{}}]}`), begun(0)) {
 		t.Error("a chunk is spliced before the answer has a name")
 	}
 }
@@ -74,7 +88,7 @@ func FuzzSplice(f *testing.F) {
 	f.Add([]byte(`{"choices":[{"index":1,"delta":{},"logprobs":{"content":[]}},{"index":0,"delta":{}}]}`))
 	codec := jsoncodec.New(jsoncodec.Options{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if s := named(); s.splice(raw) && !same(t, codec, raw, s.JSON()) {
+		if s := named(); s.splice(raw, begun(0, 1)) && !same(t, codec, raw, s.JSON()) {
 			t.Errorf("%q became %q", raw, s.JSON())
 		}
 	})
