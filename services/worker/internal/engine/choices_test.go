@@ -243,3 +243,29 @@ func TestToolsThatTheTemplateDoesNotKnow(t *testing.T) {
 		t.Errorf("the engine was asked %d times", asked)
 	}
 }
+
+func TestWhatLlamaServerDropsOfCompletions(t *testing.T) {
+	asked := 0
+	port := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		fmt.Fprint(w, `{"choices":[]}`)
+	}))
+	e := newLlamaEngine(NewLlama(LlamaConfig{}).dialect(Model{Name: "m"}, port, nil), 1)
+	defer e.Close()
+	for member, field := range map[string]string{
+		`"echo":true`: "echo", `"suffix":"end"`: "suffix", `"best_of":3`: "best_of", `"n":2,"best_of":3`: "best_of", `"best_of":"x"`: "best_of",
+		`"echo":false`: "", `"echo":null,"suffix":"","best_of":null`: "", `"suffix":null`: "", `"best_of":1`: "",
+	} {
+		body := []byte(`{"prompt":"a",` + member + `}`)
+		_, err := e.Invoke(t.Context(), Completion, body)
+		if field != "" && (apierr.ReasonOf(err) != apierr.InvalidArgument || apierr.From(err).Field != field) || field == "" && err != nil {
+			t.Errorf("%s: %v", member, err)
+		}
+		if _, err := e.Stream(t.Context(), Completion, body, new(recorder)); field != "" && apierr.ReasonOf(err) != apierr.InvalidArgument {
+			t.Errorf("%s, streamed: %v", member, err)
+		}
+	}
+	if asked != 8 {
+		t.Errorf("the engine was asked %d times", asked)
+	}
+}

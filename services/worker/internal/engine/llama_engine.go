@@ -11,8 +11,8 @@ import (
 )
 
 // llamaEngine is the client with what llama-server needs besides: a request for
-// several answers is taken apart, and tools that the model's template does not
-// know, which llama-server drops in silence, are refused.
+// several answers is taken apart, and what llama-server drops in silence is refused:
+// tools that the model's template does not know, and members of completions.
 type llamaEngine struct {
 	*client
 	answers *fanOut
@@ -35,7 +35,7 @@ func (e *llamaEngine) Facts(ctx context.Context) (Facts, error) {
 
 // Invoke runs a request and returns the whole answer, or answers.
 func (e *llamaEngine) Invoke(ctx context.Context, op Operation, body []byte) (Answer, error) {
-	if err := e.checkTools(op, body); err != nil {
+	if err := e.check(op, body); err != nil {
 		return Answer{}, err
 	}
 	return e.answers.Invoke(ctx, op, body)
@@ -43,17 +43,54 @@ func (e *llamaEngine) Invoke(ctx context.Context, op Operation, body []byte) (An
 
 // Stream passes the answer on as it comes, or the answers.
 func (e *llamaEngine) Stream(ctx context.Context, op Operation, body []byte, sink Sink) (*commonv1.TokenUsage, error) {
-	if err := e.checkTools(op, body); err != nil {
+	if err := e.check(op, body); err != nil {
 		return nil, err
 	}
 	return e.answers.Stream(ctx, op, body, sink)
 }
 
-// checkTools refuses tools where the model would not hear of them.
-func (e *llamaEngine) checkTools(op Operation, body []byte) error {
-	if op != Chat || !e.toolless.Load() {
+// check refuses what would be dropped: an answer to another question than was asked is
+// worse than none.
+func (e *llamaEngine) check(op Operation, body []byte) error {
+	switch {
+	case op == Chat && e.toolless.Load():
+		return checkTools(body)
+	case op == Completion:
+		return checkCompletion(body)
+	default:
 		return nil
 	}
+}
+
+// What a completion asks for besides answers to its prompt.
+const (
+	memberEcho   = "echo"
+	memberSuffix = "suffix"
+)
+
+// checkCompletion refuses what OpenAI's completions have and llama-server's do not.
+func checkCompletion(body []byte) error {
+	members, err := jsonbody.Get(body, memberEcho, memberSuffix, memberBestOf, memberN, memberNOwn)
+	if err != nil {
+		return badBody(err)
+	}
+	n, err := choicesAsked(members)
+	switch {
+	case err != nil:
+		return err
+	case isTrue(members[memberEcho]):
+		return apierr.Invalid(memberEcho, "this model's engine does not repeat the prompt; leave echo out, and put the prompt before the answer")
+	case !blank(members[memberSuffix]) && len(members[memberSuffix]) > 0:
+		return apierr.Invalid(memberSuffix, "this model's engine does not complete up to a suffix; leave suffix out")
+	case given(members[memberBestOf]) && readCount(members[memberBestOf]) != int32(n):
+		return apierr.Invalid(memberBestOf, "this model's engine does not choose among more answers than it gives; leave best_of out, or let it be n")
+	default:
+		return nil
+	}
+}
+
+// checkTools refuses tools, of which the model would not hear.
+func checkTools(body []byte) error {
 	members, err := jsonbody.Get(body, "tools", "tool_choice")
 	if err != nil {
 		return badBody(err)

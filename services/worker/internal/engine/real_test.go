@@ -65,6 +65,9 @@ func TestRealLlamaServer(t *testing.T) {
 	if _, err := e.Invoke(t.Context(), Chat, []byte(tools)); apierr.ReasonOf(err) != apierr.InvalidArgument || apierr.From(err).Field != "tools" {
 		t.Errorf("tools that the model is not told of: %v", err)
 	}
+	if _, err := e.Invoke(t.Context(), Completion, []byte(`{"prompt":"a","echo":true}`)); apierr.From(err).Field != memberEcho {
+		t.Errorf("a prompt that would not be repeated: %v", err)
+	}
 }
 
 // testCallersMistakes: what llama-server answers with status 500 although the
