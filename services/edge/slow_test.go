@@ -71,7 +71,7 @@ func (g *gate) sendBody(client *http.Client, path, contentType string, body io.R
 func TestSlowBodies(t *testing.T) {
 	t.Parallel()
 	g, _, _ := serve(t, func(c *edge.Config) {
-		c.HTTP.BodyTimeout, c.HTTP.MinBodyRate = 500*time.Millisecond, 1024
+		c.HTTP.BodyTimeout, c.HTTP.MinBodyRate = time.Second, 1024
 	})
 	for version := 1; version <= 2; version++ {
 		client := protocol(t, version)
@@ -86,7 +86,7 @@ func TestSlowBodies(t *testing.T) {
 			t.Errorf("HTTP/%d: an import: %d %q %v", version, status, text, err)
 		}
 		// Of which each piece comes within the time for a piece, and is worth it.
-		status, text, err = g.sendBody(client, restore, octets, trickle(strings.Repeat("x", 4096), 100*time.Millisecond, 12))
+		status, text, err = g.sendBody(client, restore, octets, trickle(strings.Repeat("x", 4096), 100*time.Millisecond, 18))
 		if status != http.StatusOK {
 			t.Errorf("HTTP/%d: 40 KB a second: %d %q %v", version, status, text, err)
 		}

@@ -157,6 +157,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 }
 
 func (h *handler) openGateway(ctx context.Context) error {
+	setQueryParser()
 	h.gateway = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler{h.Codec}),
 		runtime.WithIncomingHeaderMatcher(noHeader),
@@ -165,7 +166,6 @@ func (h *handler) openGateway(ctx context.Context) error {
 		runtime.WithMetadata(func(ctx context.Context, r *http.Request) metadata.MD { return h.callMetadata(ctx, r.Header) }),
 		runtime.WithErrorHandler(gatewayError),
 		runtime.WithRoutingErrorHandler(routingError),
-		runtime.SetQueryParameterParser(new(queryParser)),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),

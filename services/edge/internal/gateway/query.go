@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
@@ -28,6 +29,12 @@ const maxQueryValues = 100
 // something else than was asked; on OpenAI's paths it is let through, as OpenAI
 // does.
 type queryParser struct{ runtime.DefaultQueryParser }
+
+// setQueryParser has grpc-gateway read query parameters so. Its option is one variable of
+// the whole process, which an edge that is made must not write while another serves.
+var setQueryParser = sync.OnceFunc(func() { //nolint:gochecknoglobals // as what it sets is
+	runtime.NewServeMux(runtime.SetQueryParameterParser(new(queryParser)))
+})
 
 // Parse fills msg.
 func (p *queryParser) Parse(msg proto.Message, values url.Values, filter *utilities.DoubleArray) error {
