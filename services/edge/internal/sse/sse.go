@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/poterne/poterne/services/edge/internal/buffers"
+	"github.com/poterne/poterne/pkg/buffers"
 )
 
 // ContentType is the media type of a stream.

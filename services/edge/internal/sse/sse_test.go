@@ -5,18 +5,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/poterne/poterne/services/edge/internal/buffers"
+	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/services/edge/internal/sse"
 )
 
 // Streams that write in turns share buffers, and none sees what another has written.
 func TestStreamsShareBuffers(t *testing.T) {
-	var pool buffers.Pool
+	pool := buffers.New(0, 1<<10)
 	var answers [3]*httptest.ResponseRecorder
 	var streams [len(answers)]*sse.Writer
 	for i := range answers {
 		answers[i] = httptest.NewRecorder()
-		streams[i] = sse.New(answers[i], &pool)
+		streams[i] = sse.New(answers[i], pool)
 		streams[i].Begin()
 	}
 	for round := range 3 {
