@@ -42,11 +42,27 @@ func (s *Writer) Begin() {
 
 // Event adds data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
-func (s *Writer) Event(data []byte) {
+func (s *Writer) Event(data []byte) { s.Named("", data) }
+
+// Named adds data as one event of a type, which must have no line break: clients
+// that do not look for it pass it over. Without one it is as Event has it.
+func (s *Writer) Named(event string, data []byte) {
+	_ = s.Encode(event, func(b []byte) ([]byte, error) { return append(b, data...), nil })
+}
+
+// Encode adds as one event, as Named does, what encode appends. When that fails, nothing
+// is added.
+func (s *Writer) Encode(event string, encode func(b []byte) ([]byte, error)) error {
 	b := s.waiting().B
+	if event != "" {
+		b = append(append(append(b, "event: "...), event...), '\n')
+	}
 	b = append(b, "data: "...)
 	start := len(b)
-	b = append(b, data...)
+	b, err := encode(b)
+	if err != nil {
+		return err
+	}
 	if body := b[start:]; bytes.ContainsAny(body, "\r\n") {
 		for i, c := range body {
 			if c == '\r' || c == '\n' {
@@ -54,8 +70,8 @@ func (s *Writer) Event(data []byte) {
 			}
 		}
 	}
-	b = append(b, "\n\n"...)
-	s.buf.B = b
+	s.buf.B = append(b, "\n\n"...)
+	return nil
 }
 
 // waiting is what waits for Flush.
@@ -64,13 +80,6 @@ func (s *Writer) waiting() *buffers.Buffer {
 		s.buf = s.pool.Take()
 	}
 	return s.buf
-}
-
-// Named adds data as one event of a type, which must have no line break: clients
-// that do not look for it pass it over.
-func (s *Writer) Named(event string, data []byte) {
-	s.waiting().B = append(append(append(s.waiting().B, "event: "...), event...), '\n')
-	s.Event(data)
 }
 
 // Comment adds a line that clients ignore, to show that the stream lives. The
