@@ -126,7 +126,8 @@ func (w *response) frame(first []byte, n int, last bool) {
 	case told != "":
 		b = appendField(b, connection, told)
 	}
-	w.head.B = append(b, "\r\n"...)
+	b = append(b, "\r\n"...)
+	w.head.B = b
 }
 
 // appendHead appends the status and the handler's fields.

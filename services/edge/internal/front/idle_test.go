@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"runtime"
@@ -27,7 +28,9 @@ func TestConnectionsThatWaitHoldNoBufferToRead(t *testing.T) {
 	go func() { ended <- srv.Serve(lis) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	defer close(leave)
 	before := heap()

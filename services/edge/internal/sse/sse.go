@@ -47,31 +47,43 @@ func (s *Writer) Event(data []byte) { s.Named("", data) }
 // Named adds data as one event of a type, which must have no line break: clients
 // that do not look for it pass it over. Without one it is as Event has it.
 func (s *Writer) Named(event string, data []byte) {
-	_ = s.Encode(event, func(b []byte) ([]byte, error) { return append(b, data...), nil })
+	b, start := s.begin(event)
+	s.end(append(b, data...), start)
 }
 
 // Encode adds as one event, as Named does, what encode appends. When that fails, nothing
 // is added.
 func (s *Writer) Encode(event string, encode func(b []byte) ([]byte, error)) error {
-	b := s.waiting().B
-	if event != "" {
-		b = append(append(append(b, "event: "...), event...), '\n')
-	}
-	b = append(b, "data: "...)
-	start := len(b)
+	b, start := s.begin(event)
 	b, err := encode(b)
 	if err != nil {
 		return err
 	}
-	if body := b[start:]; bytes.ContainsAny(body, "\r\n") {
-		for i, c := range body {
+	s.end(b, start)
+	return nil
+}
+
+// begin returns what waits, with an event that has no data yet, which starts there.
+func (s *Writer) begin(event string) (b []byte, start int) {
+	b = s.waiting().B
+	if event != "" {
+		b = append(append(append(b, "event: "...), event...), '\n')
+	}
+	b = append(b, "data: "...)
+	return b, len(b)
+}
+
+// end has b wait, whose last event is whole.
+func (s *Writer) end(b []byte, start int) {
+	if data := b[start:]; bytes.ContainsAny(data, "\r\n") {
+		for i, c := range data {
 			if c == '\r' || c == '\n' {
-				body[i] = ' '
+				data[i] = ' '
 			}
 		}
 	}
-	s.buf.B = append(b, "\n\n"...)
-	return nil
+	b = append(b, "\n\n"...)
+	s.buf.B = b
 }
 
 // waiting is what waits for Flush.
