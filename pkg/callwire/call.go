@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/pkg/quietconn"
 )
 
@@ -26,16 +27,15 @@ type clientConn struct {
 	// interrupt ends reads and writes.
 	interrupt func()
 	r         *quietconn.Reader
-	out       []byte
 	used      time.Time
 	// ask and patience are of a stream: after how long a silence the server is asked
 	// whether it is there, and how long its answer may take. 0: it is not asked.
 	ask, patience time.Duration
 }
 
-func newClientConn(addr string, conn, raw net.Conn, b *quietconn.Buffers) *clientConn {
+func newClientConn(addr string, conn, raw net.Conn, ahead *buffers.Pool) *clientConn {
 	c := &clientConn{addr: addr, conn: conn, probe: quietconn.New(raw)}
-	c.r = quietconn.NewReader(c, c.waiter(), b)
+	c.r = quietconn.NewReader(c, c.waiter(), ahead)
 	c.interrupt = func() { _ = conn.SetDeadline(longAgo()) }
 	return c
 }
@@ -74,7 +74,7 @@ func (p *Pool) Call(ctx context.Context, addr, method string, req, reply any, op
 		return false, nil
 	}
 	stop := context.AfterFunc(ctx, c.interrupt)
-	got, usable, err := c.exchange(head, in, out, w.maxRecv)
+	got, usable, err := c.exchange(p.messages, head, in, out, w.maxRecv)
 	// A context that has ended may set a deadline at any time.
 	usable = stop() && usable
 	p.put(c, usable)
@@ -128,17 +128,17 @@ func (w wishes) fulfil(h answerHead) {
 }
 
 // read gives the next n bytes to use, which are not kept after it returns.
-func (c *clientConn) read(n int, bufs *buffers, use func([]byte) error) error {
+func (c *clientConn) read(n int, messages *buffers.Pool, use func([]byte) error) error {
 	if n <= c.r.Size() || n > keptBuffer {
 		return take(c.r, n, use)
 	}
-	buf := bufs.take()
-	defer bufs.put(buf)
-	buf.b = slices.Grow(buf.b, n)[:n]
-	if _, err := io.ReadFull(c.r, buf.b); err != nil {
+	buf := messages.Take()
+	defer messages.Put(buf)
+	buf.B = slices.Grow(buf.B, n)[:n]
+	if _, err := io.ReadFull(c.r, buf.B); err != nil {
 		return cut(err)
 	}
-	return use(buf.b)
+	return use(buf.B)
 }
 
 func statusErr(raw []byte) error {
@@ -156,15 +156,13 @@ func statusErr(raw []byte) error {
 var errBye = status.Error(codes.Unavailable, "callwire: the server takes no call here any more")
 
 // exchange makes one call; usable says whether the connection can take another.
-func (c *clientConn) exchange(head callHead, in, out proto.Message, maxRecv int) (got answerHead, usable bool, err error) {
-	b, err := appendFrame(c.out[:0], kindCall, head.append, in)
-	if err != nil {
+func (c *clientConn) exchange(messages *buffers.Pool, head callHead, in, out proto.Message, maxRecv int) (got answerHead, usable bool, err error) {
+	request := messages.Take()
+	if request.B, err = appendFrame(request.B, kindCall, head.append, in); err != nil {
 		return got, true, status.Errorf(codes.Internal, "callwire: the request cannot be written: %v", err)
 	}
-	_, failed := c.conn.Write(b)
-	if c.out = b; cap(b) > keptBuffer {
-		c.out = nil
-	}
+	_, failed := c.conn.Write(request.B)
+	messages.Put(request)
 	// A server that takes no more may have said so before it closed.
 	p, err := readPrefix(c.r, string(kindAnswer), maxRecv)
 	switch {

@@ -65,12 +65,10 @@ const (
 	maxHead = 64 << 10
 	// maxCallHead is the largest head of a request that goes this way.
 	maxCallHead = 16 << 10
-	// keptBuffer is the largest buffer that a connection keeps between two calls.
+	// keptBuffer is the largest buffer of a message that is used again.
 	keptBuffer = 64 << 10
 	// readBuffer is a buffer for reading; what fits is not copied.
 	readBuffer = 8 << 10
-	// lastingRequest is the largest buffer of a request that a stream keeps, which may last.
-	lastingRequest = 4 << 10
 	// heldBytes is how much may wait for a message that is said to follow.
 	heldBytes = 16 << 10
 )

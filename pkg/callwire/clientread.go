@@ -62,7 +62,7 @@ func (s *clientStream) message(p prefix, m any) (bool, error) {
 		s.header = metadata.MD{} // it was empty
 	}
 	unread := false
-	err := s.conn.read(p.message, &s.pool.buffers, func(b []byte) error {
+	err := s.conn.read(p.message, s.pool.messages, func(b []byte) error {
 		err := proto.Unmarshal(b, out)
 		unread = err != nil
 		return err

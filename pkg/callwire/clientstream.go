@@ -119,16 +119,16 @@ func (s *clientStream) SendMsg(m any) error {
 		s.elsewhere()
 		return nil
 	}
-	out := s.pool.buffers.take()
-	defer s.pool.buffers.put(out)
+	out := s.pool.messages.Take()
+	defer s.pool.messages.Put(out)
 	var err error
-	if out.b, err = appendFrame(out.b, kindStream, head.append, msg); err != nil {
+	if out.B, err = appendFrame(out.B, kindStream, head.append, msg); err != nil {
 		s.leave(true)
 		s.ended, s.err = true, status.Errorf(codes.Internal, "callwire: the request cannot be written: %v", err)
 		return s.err
 	}
 	_ = s.conn.conn.SetWriteDeadline(now().Add(s.conn.ask + s.conn.patience))
-	if _, err := s.conn.conn.Write(out.b); err != nil {
+	if _, err := s.conn.conn.Write(out.B); err != nil {
 		// A server that takes no more may have said so before; nothing is asked behind half
 		// a frame.
 		s.cut, s.conn.ask = true, 0

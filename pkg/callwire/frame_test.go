@@ -15,7 +15,7 @@ import (
 )
 
 func reader(src io.Reader) *quietconn.Reader {
-	return quietconn.NewReader(src, nil, quietconn.NewBuffers(readBuffer))
+	return quietconn.NewReader(src, nil, newLent().ahead)
 }
 
 // anyMetadata is metadata that may travel, of what chance gave.

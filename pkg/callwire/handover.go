@@ -29,6 +29,10 @@ type accepted struct {
 	ours atomic.Bool
 }
 
+// Carrier is what was accepted (quietconn.Transparent).
+func (c *accepted) Carrier() net.Conn { return c.Conn }
+
+// SetDeadline sets both, until the connection was handed over.
 func (c *accepted) SetDeadline(t time.Time) error {
 	if c.ours.Load() {
 		return nil

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
-
-	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // PoolOptions is how connections are made and how many.
@@ -45,8 +43,7 @@ type Pool struct {
 	base context.Context //nolint:containedctx // of what is dialled; it ends with Close
 	end  context.CancelFunc
 
-	buffers buffers
-	readers *quietconn.Buffers
+	lent
 
 	mu     sync.Mutex
 	addrs  map[string]*address
@@ -63,7 +60,7 @@ type address struct {
 
 // NewPool returns a pool that connects when it is asked.
 func NewPool(o PoolOptions) *Pool {
-	p := &Pool{opts: o, addrs: make(map[string]*address), readers: quietconn.NewBuffers(readBuffer)}
+	p := &Pool{opts: o, addrs: make(map[string]*address), lent: newLent()}
 	p.base, p.end = context.WithCancel(context.Background())
 	return p
 }
@@ -215,7 +212,7 @@ func (p *Pool) connect(ctx context.Context, addr string) (_ *clientConn, err err
 	if p.opts.Streams {
 		say = streamPreface
 	}
-	c := newClientConn(addr, conn, raw, p.readers)
+	c := newClientConn(addr, conn, raw, p.ahead)
 	if _, err := conn.Write([]byte(say)); err != nil {
 		return nil, unexpected("preface", err)
 	}

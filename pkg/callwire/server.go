@@ -8,8 +8,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-
-	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // ServerOptions bounds what a client can make a server hold.
@@ -44,8 +42,7 @@ type Server struct {
 	opts    ServerOptions
 	methods map[string]method
 	streams map[string]streaming
-	buffers buffers
-	readers *quietconn.Buffers
+	lent
 
 	base context.Context //nolint:containedctx // of every call; it ends with Stop
 	end  context.CancelFunc
@@ -69,7 +66,7 @@ type streaming struct {
 
 // NewServer returns a server without methods: Registrar notes them.
 func NewServer(o ServerOptions) *Server {
-	s := &Server{opts: o, methods: make(map[string]method), streams: make(map[string]streaming), readers: quietconn.NewBuffers(readBuffer), conns: make(map[*serverConn]struct{})}
+	s := &Server{opts: o, methods: make(map[string]method), streams: make(map[string]streaming), lent: newLent(), conns: make(map[*serverConn]struct{})}
 	s.opts.MaxRecvBytes = min(o.MaxRecvBytes, MaxMessage)
 	s.opts.MaxHeadBytes = min(o.MaxHeadBytes, maxHead)
 	s.base, s.end = context.WithCancel(context.Background())

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/pkg/quietconn"
 )
 
@@ -26,7 +27,6 @@ type serverConn struct {
 	peer     *peer.Peer
 	preface  string // the client's
 	r        *quietconn.Reader
-	in, out  []byte
 	since    time.Time
 	proven   bool // a call went well
 	draining atomic.Bool
@@ -34,7 +34,7 @@ type serverConn struct {
 
 func newServerConn(s *Server, conn net.Conn, auth credentials.AuthInfo, said string) *serverConn {
 	return &serverConn{
-		server: s, conn: conn, preface: said, r: quietconn.NewReader(conn, quietconn.WaiterOf(conn), s.readers), since: now(),
+		server: s, conn: conn, preface: said, r: quietconn.NewReader(conn, quietconn.RawOf(conn), s.ahead), since: now(),
 		peer: &peer.Peer{Addr: conn.RemoteAddr(), LocalAddr: conn.LocalAddr(), AuthInfo: auth},
 	}
 }
@@ -89,8 +89,8 @@ func (c *serverConn) run() {
 }
 
 // read reads a request, for which there is less time than for its beginning. The message
-// lasts until the next.
-func (c *serverConn) read() (kind byte, head callHead, message []byte, err error) {
+// is given back by who has decoded it.
+func (c *serverConn) read() (kind byte, head callHead, message *buffers.Buffer, err error) {
 	receive := c.server.opts.Receive
 	if !c.proven {
 		receive = min(receive, firstRequest)
@@ -109,10 +109,8 @@ func (c *serverConn) read() (kind byte, head callHead, message []byte, err error
 	if err := take(c.r, p.head, func(b []byte) (err error) { head, err = parseCallHead(b); return err }); err != nil {
 		return 0, callHead{}, nil, err
 	}
-	c.in, err = appendNext(c.in[:0], c.r, p.message)
-	if message = c.in; cap(c.in) > keptBuffer {
-		c.in = nil
-	}
+	message = c.server.messages.Take()
+	message.B, err = appendNext(message.B, c.r, p.message)
 	return p.kind, head, message, err
 }
 
@@ -147,11 +145,12 @@ func (c *serverConn) bye() {
 }
 
 // answer runs one call and reports whether the connection can take another.
-func (c *serverConn) answer(head callHead, message []byte) bool {
+func (c *serverConn) answer(head callHead, message *buffers.Buffer) bool {
 	ctx, cancel := context.WithCancelCause(c.server.base)
 	defer cancel(nil)
 	w := watch(c, cancel, nil)
-	resp, t, err := c.unary(ctx, head, message)
+	resp, t, err := c.unary(ctx, head, message.B)
+	c.server.messages.Put(message)
 	open := w.stop()
 	c.proven = c.proven || err == nil
 	out := answerHead{header: t.header, trailer: t.trailer}
@@ -226,14 +225,13 @@ func decode(message []byte, in any) error {
 
 // write sends an answer, whole.
 func (c *serverConn) write(head answerHead, body proto.Message) bool {
-	b, err := appendFrame(c.out[:0], kindAnswer, head.append, body)
-	if err != nil {
+	out := c.server.messages.Take()
+	defer c.server.messages.Put(out)
+	var err error
+	if out.B, err = appendFrame(out.B, kindAnswer, head.append, body); err != nil {
 		return false
 	}
 	_ = c.conn.SetWriteDeadline(now().Add(c.server.opts.Send))
-	_, err = c.conn.Write(b)
-	if c.out = b; cap(b) > keptBuffer {
-		c.out = nil
-	}
+	_, err = c.conn.Write(out.B)
 	return err == nil
 }

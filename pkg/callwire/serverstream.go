@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/buffers"
 )
 
 // serverStream is the server's end of a stream. Messages are written where they are sent,
@@ -22,17 +24,16 @@ type serverStream struct {
 	conn    *serverConn
 	ctx     context.Context         //nolint:containedctx // a stream is asked for its context
 	cancel  context.CancelCauseFunc // of ctx
-	request []byte
-	asked   bool
+	request *buffers.Buffer         // nil: it was received
 	pinged  time.Time
 
-	mu     sync.Mutex // of what is written
-	out    *buffer    // what waits for the next message; nil: nothing
-	more   bool       // another message follows at once
-	begun  bool       // the header has left, or is about to
-	broken bool       // a frame was cut off
-	left   time.Time  // when something left last
-	soon   bool       // a goroutine is on its way to write what waits
+	mu     sync.Mutex      // of what is written
+	out    *buffers.Buffer // what waits for the next message; nil: nothing
+	more   bool            // another message follows at once
+	begun  bool            // the header has left, or is about to
+	broken bool            // a frame was cut off
+	left   time.Time       // when something left last
+	soon   bool            // a goroutine is on its way to write what waits
 }
 
 // burst is how soon after another a message follows that is not alone: it may wait until
@@ -51,7 +52,7 @@ func More(ctx context.Context) {
 }
 
 // stream runs one call and reports whether the connection can take another.
-func (c *serverConn) stream(head callHead, message []byte) bool {
+func (c *serverConn) stream(head callHead, message *buffers.Buffer) bool {
 	ctx, cancel := context.WithCancelCause(c.server.base)
 	defer cancel(nil)
 	s := &serverStream{transport: transport{method: head.method}, conn: c, cancel: cancel, request: message}
@@ -91,16 +92,13 @@ func (s *serverStream) Context() context.Context { return s.ctx }
 
 // RecvMsg gives the one request.
 func (s *serverStream) RecvMsg(m any) error {
-	if s.asked {
+	message := s.request
+	if message == nil {
 		return io.EOF
 	}
-	s.asked = true
-	err := decode(s.request, m)
-	s.request = nil
-	if cap(s.conn.in) > lastingRequest { // the stream may last
-		s.conn.in = nil
-	}
-	return err
+	s.request = nil // the stream may last
+	defer s.conn.server.messages.Put(message)
+	return decode(message.B, m)
 }
 
 // SendMsg writes a message, with what waited for it.
@@ -121,11 +119,11 @@ func (s *serverStream) SendMsg(m any) error {
 		return err
 	}
 	var err error
-	if s.out.b, err = appendFrame(s.out.b, kindMessage, nil, msg); err != nil {
+	if s.out.B, err = appendFrame(s.out.B, kindMessage, nil, msg); err != nil {
 		return status.Errorf(codes.Internal, "the answer cannot be written: %v", err)
 	}
 	switch at := now(); {
-	case s.broken || len(s.out.b) >= heldBytes:
+	case s.broken || len(s.out.B) >= heldBytes:
 	case s.more:
 		s.more = false
 		return nil
@@ -151,7 +149,7 @@ func (s *serverStream) later() {
 // begin has the header in front of what is written; s.mu is held.
 func (s *serverStream) begin() error {
 	if s.out == nil {
-		s.out = s.conn.server.buffers.take()
+		s.out = s.conn.server.messages.Take()
 	}
 	if s.begun {
 		return nil
@@ -159,7 +157,7 @@ func (s *serverStream) begin() error {
 	header := s.transport.begin()
 	if len(header) > 0 {
 		var err error
-		s.out.b, err = appendFrame(s.out.b, kindHeader, func(b []byte) []byte { return appendMetadata(b, header) }, nil)
+		s.out.B, err = appendFrame(s.out.B, kindHeader, func(b []byte) []byte { return appendMetadata(b, header) }, nil)
 		if err != nil {
 			return status.Errorf(codes.Internal, "the header cannot be written: %v", err)
 		}
@@ -179,8 +177,8 @@ func (s *serverStream) flush() error {
 	if out == nil {
 		return nil
 	}
-	_, err := s.conn.conn.Write(out.b)
-	s.conn.server.buffers.put(out)
+	_, err := s.conn.conn.Write(out.B)
+	s.conn.server.messages.Put(out)
 	if err == nil {
 		s.left = now()
 		return nil
@@ -246,9 +244,9 @@ func (s *serverStream) end(err error) bool {
 		head.header = nil
 	}
 	if s.out == nil {
-		s.out = s.conn.server.buffers.take()
+		s.out = s.conn.server.messages.Take()
 	}
-	if s.out.b, err = appendFrame(s.out.b, kindAnswer, head.append, nil); err != nil {
+	if s.out.B, err = appendFrame(s.out.B, kindAnswer, head.append, nil); err != nil {
 		return false
 	}
 	return s.flush() == nil

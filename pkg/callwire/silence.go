@@ -45,7 +45,7 @@ func (c *clientConn) listen(read func() error) error {
 
 // waiter reads of what the connection is on, as Read does; nil: of conn alone.
 func (c *clientConn) waiter() quietconn.Waiter {
-	w := quietconn.WaiterOf(c.conn)
+	w := quietconn.RawOf(c.conn)
 	if w == nil {
 		return nil
 	}

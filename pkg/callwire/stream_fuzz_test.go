@@ -15,8 +15,6 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-
-	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // played is a connection on which what was given comes, and then nothing more.
@@ -73,7 +71,7 @@ func FuzzStreamAnswers(f *testing.F) {
 				elsewhere = true
 				return nil, status.Error(codes.Aborted, "elsewhere")
 			}},
-			pool: p, ctx: ctx, wishes: wishes{maxRecv: 1 << 20, maxSend: MaxMessage}, conn: newClientConn("x", conn, conn, quietconn.NewBuffers(readBuffer)),
+			pool: p, ctx: ctx, wishes: wishes{maxRecv: 1 << 20, maxSend: MaxMessage}, conn: newClientConn("x", conn, conn, p.ahead),
 		}
 		s.unhook = context.AfterFunc(ctx, s.given)
 		if err := s.SendMsg(new(testpb.StreamingOutputCallRequest)); err != nil {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"sync"
 
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/callwire"
 	"github.com/poterne/poterne/pkg/clock"
+	"github.com/poterne/poterne/pkg/connlimit"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
@@ -197,7 +197,7 @@ func (s *Server) serve(context.Context) error {
 	if s.wrap != nil {
 		lis = s.wrap(lis)
 	}
-	lis = netutil.LimitListener(lis, s.cfg.MaxConnections)
+	lis = connlimit.Listener(lis, s.cfg.MaxConnections)
 	if s.direct != nil {
 		lis = s.direct.Listener(lis)
 	}

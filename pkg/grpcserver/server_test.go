@@ -86,7 +86,7 @@ type fixture struct {
 	ready  *health.Readiness
 }
 
-func start(t *testing.T, s *service, change func(*grpcserver.Config)) *fixture {
+func start(t *testing.T, s *service, change func(*grpcserver.Config), opts ...grpcserver.Option) *fixture {
 	t.Helper()
 	f := &fixture{logs: new(syncBuffer), ready: health.NewReadiness(clock.Real())}
 	var err error
@@ -108,7 +108,7 @@ func start(t *testing.T, s *service, change func(*grpcserver.Config)) *fixture {
 		change(&cfg)
 	}
 	server, err := grpcserver.New(cfg, f.tel, chain, func(r grpc.ServiceRegistrar) { grpc_testing.RegisterTestServiceServer(r, s) },
-		grpcserver.WithReadiness(f.ready))
+		append(opts, grpcserver.WithReadiness(f.ready))...)
 	if err != nil {
 		t.Fatal(err)
 	}

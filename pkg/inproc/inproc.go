@@ -2,6 +2,12 @@
 // socket and without encoding: messages are copied, and calls pass the same
 // chain of interceptors as on the network. It knows no service; start reading
 // at New.
+//
+// Streams are handed to who takes their answers in two ways, of which neither can stand
+// for the other: Taking is an option of a call that passes the client's interceptors and
+// may leave the process, where its caller receives, while Push is for a caller and a
+// server that know of each other, who see the header before the first answer, hold answers
+// back that leave together, and pass on what is no message.
 package inproc
 
 import (

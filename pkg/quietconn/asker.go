@@ -35,7 +35,7 @@ type Asker struct {
 // NewAsker returns what asks on c. Nothing else may read of it or write to it meanwhile.
 func NewAsker(c net.Conn) *Asker {
 	a := &Asker{conn: c}
-	if a.raw = rawOf(c); a.raw != nil {
+	if a.raw = RawOf(c); a.raw != nil {
 		a.step = a.writeThenRead
 	}
 	return a

@@ -25,5 +25,5 @@ func quietNow(uintptr) bool { return true }
 // writeNow leaves writing to package net, so that Asker never comes to ReadNow.
 func writeNow(uintptr, []byte) int { return 0 }
 
-// rawOf has Readers leave reading to package net, so that they never come to ReadNow.
-func rawOf(net.Conn) syscall.RawConn { return nil }
+// RawOf has Readers leave reading to package net, so that they never come to ReadNow.
+func RawOf(net.Conn) syscall.RawConn { return nil }

@@ -14,6 +14,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/pkg/quietconn"
 )
 
@@ -59,7 +60,7 @@ func passed(t *testing.T, r ahead, chance *rand.Rand) (seen []byte) {
 
 func TestAReaderReadsAsBufiosDoes(t *testing.T) {
 	const size = 64
-	b := quietconn.NewBuffers(size)
+	b := buffers.New(size, size)
 	for seed := range uint64(200) {
 		chance := func() *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 		text := make([]byte, rand.New(rand.NewPCG(seed, 2)).IntN(2000))
@@ -77,7 +78,7 @@ func TestAReaderReadsAsBufiosDoes(t *testing.T) {
 			_ = server.Close()
 		}()
 		for name, r := range map[string]*quietconn.Reader{
-			"the kernel's": quietconn.NewReader(client, quietconn.WaiterOf(client), b),
+			"the kernel's": quietconn.NewReader(client, quietconn.RawOf(client), b),
 			"another":      quietconn.NewReader(bytes.NewReader(text), nil, b),
 			"byte by byte": quietconn.NewReader(iotest.OneByteReader(bytes.NewReader(text)), nil, b),
 			"with its end": quietconn.NewReader(iotest.DataErrReader(bytes.NewReader(text)), nil, b),
@@ -91,14 +92,14 @@ func TestAReaderReadsAsBufiosDoes(t *testing.T) {
 
 func TestAReaderThatWaitsHoldsNoBuffer(t *testing.T) {
 	const size, many = 1 << 20, 32
-	b := quietconn.NewBuffers(size)
+	b := buffers.New(size, size)
 	before := inUse()
 	var servers []net.Conn
 	done := make(chan error, many)
 	for range many {
 		client, server := pair(t)
 		servers = append(servers, server)
-		r := quietconn.NewReader(client, quietconn.WaiterOf(client), b)
+		r := quietconn.NewReader(client, quietconn.RawOf(client), b)
 		_, err := server.Write([]byte("ab"))
 		ok(t, err)
 		got, err := r.Peek(2)
@@ -133,7 +134,7 @@ func inUse() int {
 
 func TestAReadersWaitEnds(t *testing.T) {
 	client, server := pair(t)
-	r := quietconn.NewReader(client, quietconn.WaiterOf(client), quietconn.NewBuffers(8))
+	r := quietconn.NewReader(client, quietconn.RawOf(client), buffers.New(8, 8))
 	ok(t, client.SetReadDeadline(time.Unix(1, 0)))
 	_, err := r.Peek(1)
 	is(t, err, os.ErrDeadlineExceeded)
@@ -172,7 +173,7 @@ func TestAReaderReadsWhatTheConnectionSays(t *testing.T) {
 	_, err := server.Write([]byte{'a' ^ 1})
 	ok(t, err)
 	c := secret{client.(*net.TCPConn)} //nolint:errcheck // pair's are of TCP
-	got, err := quietconn.NewReader(c, quietconn.WaiterOf(c), quietconn.NewBuffers(8)).Peek(1)
+	got, err := quietconn.NewReader(c, quietconn.RawOf(c), buffers.New(8, 8)).Peek(1)
 	ok(t, err)
 	same(t, string(got), "a")
 }

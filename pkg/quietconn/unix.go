@@ -47,15 +47,17 @@ func (p *Probe) Quiet() bool {
 	return err == nil && p.still
 }
 
-// rawOf returns the kernel's side of c, or nil when there is more between: gRPC's
-// connections of TLS are syscall.Conn as well, of what is encrypted.
-func rawOf(c net.Conn) syscall.RawConn {
+// RawOf returns the kernel's side of c, or nil when there is more between than what is
+// Transparent: gRPC's connections of TLS are syscall.Conn as well, of what is encrypted.
+func RawOf(c net.Conn) syscall.RawConn {
 	var kernel syscall.Conn
 	switch c := c.(type) {
 	case *net.TCPConn:
 		kernel = c
 	case *net.UnixConn:
 		kernel = c
+	case Transparent:
+		return RawOf(c.Carrier())
 	default:
 		return nil
 	}

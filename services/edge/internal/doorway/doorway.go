@@ -238,8 +238,8 @@ func (c *counted) Close() error {
 // and must not wait.
 func (c *counted) OnClose(f func()) { c.told.Store(&f) }
 
-// NetConn returns the connection that is counted, which is read and written as it is.
-func (c *counted) NetConn() net.Conn { return c.Conn }
+// Carrier is the connection that is counted (quietconn.Transparent).
+func (c *counted) Carrier() net.Conn { return c.Conn }
 
 // forwarded is a connection whose client is another than its peer.
 type forwarded struct {
@@ -247,8 +247,9 @@ type forwarded struct {
 	from net.Addr
 }
 
-// NetConn returns the proxy's connection, of which nothing but the header was read.
-func (c *forwarded) NetConn() net.Conn { return c.Conn }
+// Carrier is the proxy's connection, of which nothing but the header was read
+// (quietconn.Transparent).
+func (c *forwarded) Carrier() net.Conn { return c.Conn }
 
 // RemoteAddr is the client's.
 func (c *forwarded) RemoteAddr() net.Addr { return c.from }

@@ -62,7 +62,7 @@ func (b *body) read(p []byte) (int, error) {
 func (b *body) arrived() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.rest == 0 || b.err == nil && b.rest <= int64(len(b.conn.in.bytes()))
+	return b.rest == 0 || b.err == nil && b.rest <= int64(len(b.conn.in.Bytes()))
 }
 
 // Close has nothing more read.
@@ -88,10 +88,10 @@ func (b *body) discard() bool {
 	if b.rest == 0 || b.rest > maxUnread {
 		return b.rest == 0
 	}
-	waste := b.conn.srv.pool.get()
-	defer b.conn.srv.pool.put(waste)
+	waste := b.conn.srv.pool.Take()
+	defer b.conn.srv.pool.Put(waste)
 	for b.rest > 0 {
-		if _, err := b.read(waste.b[:cap(waste.b)]); err != nil && b.rest > 0 {
+		if _, err := b.read(waste.B[:cap(waste.B)]); err != nil && b.rest > 0 {
 			return false
 		}
 	}
@@ -104,15 +104,8 @@ const smallRead = bufferSize / 2
 
 // readBody reads of a body of which rest bytes are to come.
 func (c *conn) readBody(p []byte, rest int64) (int, error) {
-	if len(c.in.bytes()) == 0 {
-		if len(p) >= smallRead || int64(len(p)) == rest {
-			return c.rwc.Read(p) //nolint:wrapcheck // handlers look for deadlines in it
-		}
-		if err := c.fill(); err != nil {
-			return 0, err
-		}
+	if c.in.Buffered() == 0 && (len(p) >= smallRead || int64(len(p)) == rest) {
+		return c.rwc.Read(p) //nolint:wrapcheck // handlers look for deadlines in it
 	}
-	n := copy(p, c.in.bytes())
-	c.in.use(n, &c.srv.pool)
-	return n, nil
+	return c.in.Read(p) //nolint:wrapcheck // as above
 }

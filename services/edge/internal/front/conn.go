@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/poterne/poterne/pkg/quietconn"
 )
 
 // conn is a connection. Its goroutine is the only one that reads heads and answers;
@@ -31,12 +33,7 @@ type conn struct {
 	posted  bool // the latest request was a POST
 	bounded bool // there is a deadline of writing
 
-	in    input
-	tried struct { // what try has read
-		n   int
-		err error
-	}
-	try func(fd uintptr) bool // a value kept, so that waiting allocates nothing
+	in quietconn.Reader
 
 	mu     sync.Mutex
 	busy   bool // there is something of a request
@@ -45,9 +42,9 @@ type conn struct {
 	cancel context.CancelFunc
 }
 
-// newConn returns the connection on rwc, or nil when it cannot be served here: what
-// was accepted must be found by NetConn, and be the kernel's. Who closes connections
-// from outside tells so by OnClose.
+// newConn returns the connection on rwc, or nil when it cannot be served here: it must be
+// the kernel's, or carried by one of those as it is. Who closes connections from outside
+// tells so by OnClose.
 func (s *Server) newConn(rwc net.Conn) *conn {
 	if s.watch == nil {
 		return nil
@@ -58,26 +55,23 @@ func (s *Server) newConn(rwc net.Conn) *conn {
 		if closed, ok := plain.(interface{ OnClose(f func()) }); ok {
 			closed.OnClose(c.release)
 		}
-		outer, ok := plain.(interface{ NetConn() net.Conn })
+		outer, ok := plain.(quietconn.Transparent)
 		if !ok {
 			break
 		}
-		plain = outer.NetConn()
+		plain = outer.Carrier()
 	}
-	sys, ok := plain.(syscall.Conn)
-	if !ok {
+	if c.raw = quietconn.RawOf(plain); c.raw == nil {
 		return nil
 	}
-	raw, err := sys.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	c.plain, c.raw = plain, raw
-	c.try = c.readNow
+	c.plain = plain
 	c.ctx = context.WithValue(s.ctx, http.LocalAddrContextKey, rwc.LocalAddr())
 	if s.tls != nil {
 		c.secured = tls.Server(rwc, s.tls)
 		c.rwc = c.secured
+		c.in.Init(c.secured, nil, c.srv.pool)
+	} else {
+		c.in.Init(rwc, c.raw, c.srv.pool)
 	}
 	return c
 }
@@ -115,7 +109,7 @@ func (c *conn) end(panicked any) {
 		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, panicked, debug.Stack())
 	}
 	c.release()
-	c.in.drop(&c.srv.pool)
+	_, _ = c.in.Discard(c.in.Buffered()) // it lets the buffer go
 	if !c.over {
 		if c.linger {
 			c.closeWrite()

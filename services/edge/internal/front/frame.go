@@ -56,25 +56,31 @@ func framed(name string, status int) bool {
 	return false
 }
 
-// fields writes the handler's fields, as net/http does but in no order: a name that is
-// none is left out, and a value ends where its line does.
-func (b *buffer) fields(h http.Header, status int) {
+// appendFields appends the handler's fields, as net/http does but in no order: a name that
+// is none is left out.
+func appendFields(b []byte, h http.Header, status int) []byte {
 	for name, values := range h {
 		if framed(name, status) || !fieldName(name) {
 			continue
 		}
 		for _, v := range values {
-			b.b = append(append(b.b, name...), ": "...)
-			begin := len(b.b)
-			b.b = append(b.b, textproto.TrimString(v)...)
-			for i, c := range b.b[begin:] {
-				if c == '\r' || c == '\n' {
-					b.b[begin+i] = ' '
-				}
-			}
-			b.b = append(b.b, "\r\n"...)
+			b = appendField(b, name, v)
 		}
 	}
+	return b
+}
+
+// appendField appends a field, whose value ends where its line does.
+func appendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	begin := len(b)
+	b = append(b, textproto.TrimString(value)...)
+	for i, c := range b[begin:] {
+		if c == '\r' || c == '\n' {
+			b[begin+i] = ' '
+		}
+	}
+	return append(b, "\r\n"...)
 }
 
 // fieldName takes the names of fields (RFC 9110, section 5.6.2).
@@ -99,39 +105,39 @@ func (w *response) frame(first []byte, n int, last bool) {
 	if w.body != nil && !w.close && !w.facts.duplex && !w.body.discard() {
 		w.close = true
 	}
-	b := w.head
+	b := w.head.B
 	if !w.facts.dated {
-		b.b = append(time.Now().UTC().AppendFormat(append(b.b, "Date: "...), http.TimeFormat), "\r\n"...) //nolint:forbidigo // clients compare it with theirs
+		b = append(time.Now().UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat), "\r\n"...) //nolint:forbidigo // clients compare it with theirs
 	}
 	switch {
 	case !allowed:
 	case w.length >= 0:
-		b.b = append(strconv.AppendInt(append(b.b, "Content-Length: "...), w.length, 10), "\r\n"...)
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), w.length, 10), "\r\n"...)
 	case !bare:
 		w.chunked = true
-		b.b = append(b.b, "Transfer-Encoding: chunked\r\n"...)
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	if allowed && !w.facts.typed && n > 0 {
-		b.b = append(append(append(b.b, "Content-Type: "...), http.DetectContentType(first)...), "\r\n"...)
+		b = append(append(append(b, "Content-Type: "...), http.DetectContentType(first)...), "\r\n"...)
 	}
 	switch told := w.facts.connection; {
 	case w.close && !hasToken(told, "close"):
-		b.b = append(b.b, "Connection: close\r\n"...)
+		b = append(b, "Connection: close\r\n"...)
 	case told != "":
-		_ = http.Header{connection: {told}}.Write(b)
+		b = appendField(b, connection, told)
 	}
-	b.b = append(b.b, "\r\n"...)
+	b = append(b, "\r\n"...)
+	w.head.B = b
 }
 
-func statusLine(b *buffer, status int) {
-	b.b = append(b.b, "HTTP/1.1 "...)
-	b.b = strconv.AppendInt(b.b, int64(status), 10)
-	b.b = append(b.b, ' ')
+// appendHead appends the status and the handler's fields.
+func appendHead(b []byte, status int, h http.Header) []byte {
+	b = append(strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(status), 10), ' ')
 	text := http.StatusText(status)
 	if text == "" {
 		text = "status code " + strconv.Itoa(status)
 	}
-	b.b = append(append(b.b, text...), "\r\n"...)
+	return appendFields(append(append(b, text...), "\r\n"...), h, status)
 }
 
 // bodyAllowed says whether answers of a status have a body (RFC 9110, section 6.4.1).

@@ -17,6 +17,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/poterne/poterne/pkg/buffers"
+	"github.com/poterne/poterne/pkg/connlimit"
+)
+
+// Sizes of buffers, in bytes. bufferSize also bounds the head of a request that is
+// served here; keptSize is up to which size a buffer that has grown is used again.
+const (
+	bufferSize = 4 << 10
+	keptSize   = 16 << 10
 )
 
 // Server serves a port. Its methods are safe for concurrent use.
@@ -26,11 +36,11 @@ import (
 // Hijack and no trailers: requests that ask for either go to net/http.
 type Server struct {
 	http  *http.Server
-	slots chan struct{}
+	most  int         // connections
 	watch *watcher    // nil: connections cannot be watched here, and all go to net/http
 	tls   *tls.Config // nil: in the clear
 
-	pool    pool
+	pool    *buffers.Pool
 	fields  fields
 	handed  *handedOver
 	closing atomic.Bool
@@ -48,7 +58,7 @@ type Server struct {
 // server itself serves what is handed on to it.
 func New(server *http.Server, connections int) *Server {
 	s := &Server{
-		http: server, slots: make(chan struct{}, connections), conns: make(map[uint64]*conn),
+		http: server, most: connections, pool: buffers.New(bufferSize, keptSize), conns: make(map[uint64]*conn),
 		handed: &handedOver{conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
 	if server.TLSConfig != nil {
@@ -62,6 +72,7 @@ func New(server *http.Server, connections int) *Server {
 // Serve serves the connections of lis until Shutdown or Close, and then returns
 // http.ErrServerClosed. It is called once.
 func (s *Server) Serve(lis net.Listener) error {
+	lis = connlimit.Listener(lis, s.most)
 	s.handed.addr = lis.Addr()
 	if w, err := newWatcher(s.peerLeft); err == nil {
 		s.watch = w
@@ -106,14 +117,12 @@ const (
 func (s *Server) accept(lis net.Listener) error {
 	pause := firstPause
 	for {
-		s.slots <- struct{}{}
 		rwc, err := lis.Accept()
 		if err == nil {
 			pause = firstPause
-			s.open(&slot{Conn: rwc, free: sync.OnceFunc(func() { <-s.slots })})
+			s.open(rwc)
 			continue
 		}
-		<-s.slots
 		var passing interface{ Temporary() bool }
 		if s.closing.Load() || !errors.As(err, &passing) || !passing.Temporary() {
 			return err
@@ -124,23 +133,8 @@ func (s *Server) accept(lis net.Listener) error {
 	}
 }
 
-// slot is a connection that counts until it is closed.
-type slot struct {
-	net.Conn
-	free func()
-}
-
-// Close closes the connection.
-func (c *slot) Close() error {
-	c.free()
-	return c.Conn.Close()
-}
-
-// NetConn returns what was accepted.
-func (c *slot) NetConn() net.Conn { return c.Conn }
-
 // open begins a connection.
-func (s *Server) open(rwc *slot) {
+func (s *Server) open(rwc net.Conn) {
 	c := s.newConn(rwc)
 	if c == nil {
 		if s.tls != nil {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -49,8 +50,8 @@ func (c *conn) handOver() {
 	c.srv.watch.remove(c.raw)
 	c.over = true
 	_ = c.rwc.SetDeadline(time.Time{})
-	read := append([]byte(nil), c.in.bytes()...)
-	c.in.drop(&c.srv.pool)
+	read := bytes.Clone(c.in.Bytes())
+	_, _ = c.in.Discard(len(read)) // it lets the buffer go
 	switch {
 	case len(read) == 0:
 		c.srv.handed.give(c.rwc) // HTTP/2 wants the *tls.Conn itself

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/poterne/poterne/pkg/buffers"
 )
 
 // maxWaiting is how much of an answer waits for the handler's end, by which its length
@@ -25,10 +27,10 @@ type response struct {
 	handlers   http.Header // the handler's
 
 	status   int
-	head     *buffer // the status and the header, until they have left
+	head     *buffers.Buffer // the status and the header, until they have left
 	facts    facts
-	waiting  *buffer // of the answer's body, after room for the size of a chunk
-	length   int64   // as told; -1: unknown
+	waiting  *buffers.Buffer // of the answer's body, after room for the size of a chunk
+	length   int64           // as told; -1: unknown
 	written  int64
 	chunked  bool
 	close    bool // the connection ends with this answer
@@ -57,19 +59,16 @@ func (w *response) WriteHeader(status int) {
 	case status < 100 || status > 999:
 		panic("invalid WriteHeader code " + strconv.Itoa(status))
 	case status < 200 && status != http.StatusSwitchingProtocols:
-		b := w.conn.srv.pool.get()
-		statusLine(b, status)
-		b.fields(w.handlers, status)
-		b.b = append(b.b, "\r\n"...)
-		_ = w.send(b.b)
-		w.conn.srv.pool.put(b)
+		b := w.conn.srv.pool.Take()
+		b.B = append(appendHead(b.B, status, w.handlers), "\r\n"...)
+		_ = w.send(b.B)
+		w.conn.srv.pool.Put(b)
 		return
 	}
 	w.status = status
-	w.head = w.conn.srv.pool.get()
+	w.head = w.conn.srv.pool.Take()
 	w.length = w.facts.note(w)
-	statusLine(w.head, status)
-	w.head.fields(w.handlers, status)
+	w.head.B = appendHead(w.head.B, status, w.handlers)
 }
 
 // Write adds p to the answer.
@@ -148,15 +147,15 @@ func (w *response) waits() []byte {
 	if w.waiting == nil {
 		return nil
 	}
-	return w.waiting.b[chunkRoom:]
+	return w.waiting.B[chunkRoom:]
 }
 
 func (w *response) wait(p []byte) {
 	if w.waiting == nil {
-		w.waiting = w.conn.srv.pool.get()
-		w.waiting.b = w.waiting.b[:chunkRoom]
+		w.waiting = w.conn.srv.pool.Take()
+		w.waiting.B = w.waiting.B[:chunkRoom]
 	}
-	w.waiting.b = append(w.waiting.b, p...)
+	w.waiting.B = append(w.waiting.B, p...)
 }
 
 // finish ends the answer and says whether another request may follow.

@@ -22,7 +22,7 @@ func (w *response) emit(p []byte, last bool) error {
 			first = p
 		}
 		w.frame(first, n, last)
-		start = w.head.b
+		start = w.head.B
 	}
 	if w.req.Method == http.MethodHead || !bodyAllowed(w.status) {
 		return w.sent(w.send(start))
@@ -39,13 +39,13 @@ func (w *response) emit(p []byte, last bool) error {
 	}
 	switch {
 	case w.head != nil && p == nil: // all of it together
-		w.head.b = append(append(append(w.head.b, size...), body...), end...)
-		return w.sent(w.send(w.head.b))
+		w.head.B = append(append(append(w.head.B, size...), body...), end...)
+		return w.sent(w.send(w.head.B))
 	case p == nil && w.waiting != nil: // the size is put where there is room for it
 		from := chunkRoom - len(size)
-		copy(w.waiting.b[from:], size)
-		w.waiting.b = append(w.waiting.b, end...)
-		return w.sent(w.send(w.waiting.b[from:]))
+		copy(w.waiting.B[from:], size)
+		w.waiting.B = append(w.waiting.B, end...)
+		return w.sent(w.send(w.waiting.B[from:]))
 	default:
 		return w.sent(w.send(append(start, size...), body, p, end))
 	}
@@ -82,11 +82,11 @@ func (w *response) send(parts ...[]byte) error {
 // sent lets the buffers go.
 func (w *response) sent(err error) error {
 	if w.head != nil {
-		w.conn.srv.pool.put(w.head)
+		w.conn.srv.pool.Put(w.head)
 		w.head, w.handlers = nil, nil // it may take long until the answer ends
 	}
 	if w.waiting != nil {
-		w.conn.srv.pool.put(w.waiting)
+		w.conn.srv.pool.Put(w.waiting)
 		w.waiting = nil
 	}
 	return err

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/ids"
@@ -25,7 +26,6 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
-	"github.com/poterne/poterne/services/edge/internal/buffers"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
 	"github.com/poterne/poterne/services/edge/internal/contract"
 	"github.com/poterne/poterne/services/edge/internal/firewall"
@@ -92,8 +92,11 @@ type handler struct {
 	noStore   []string                // a header's value, which answers replace and never change
 	metrics   *metrics.HTTP
 	access    *accessLog
-	buffers   buffers.Pool // of events
+	buffers   *buffers.Pool // of events
 }
+
+// keptEvents is the largest buffer, in bytes, that events are put together in again.
+const keptEvents = 16 << 10
 
 // New returns the handler of everything on the HTTP port.
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
@@ -103,6 +106,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
 		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
 		tracer: d.Telemetry.Tracer(metrics.Scope), kind: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}, noStore: []string{"no-store"}, access: &accessLog{log: d.Telemetry.Logger},
+		buffers: buffers.New(0, keptEvents),
 	}
 	for _, file := range contract.Files() {
 		for i := range file.Services().Len() {

@@ -11,8 +11,7 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"github.com/poterne/poterne/pkg/connlimit"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/webtls"
@@ -100,7 +99,7 @@ func (s *Redirect) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("http redirect: %w", err)
 	}
-	s.lis = netutil.LimitListener(lis, redirectConnections)
+	s.lis = connlimit.Listener(lis, redirectConnections)
 	s.log.InfoContext(ctx, "http redirect open", slog.String(metrics.KeyAddress, lis.Addr().String()))
 	return nil
 }

@@ -38,7 +38,7 @@ const done = "[DONE]"
 //
 // The request is used up.
 func startStream(h *handler, w *writer, r *http.Request, shape eventShape, method string, req proto.Message) {
-	s := &stream{handler: h, ctx: r.Context(), w: w, out: sse.New(w, &h.buffers), shape: shape}
+	s := &stream{handler: h, ctx: r.Context(), w: w, out: sse.New(w, h.buffers), shape: shape}
 	defer s.close()
 	header, err := inproc.Push(s.ctx, h.Conn, method, h.wholeMetadata(s.ctx, r.Header), req, s) //nolint:contextcheck // it is the request's
 	s.end(r, header, err)
@@ -111,25 +111,15 @@ func (s *stream) begin(header metadata.MD) {
 
 // write puts one event among those that leave together.
 func (s *stream) write(msg proto.Message) error {
-	text, ok := msg.(textual)
-	var data []byte
-	if ok {
-		data = text.JSON()
-	} else {
-		buf := s.handler.buffers.Take()
-		defer s.handler.buffers.Put(buf)
-		var err error
-		if buf.B, err = s.handler.Codec.Append(buf.B, msg); err != nil {
-			return err
-		}
-		data = buf.B
-	}
+	name := ""
 	if s.shape.name != nil {
-		s.out.Named(s.shape.name(msg), data)
-	} else {
-		s.out.Event(data)
+		name = s.shape.name(msg)
 	}
-	return nil
+	if text, ok := msg.(textual); ok {
+		s.out.Named(name, text.JSON())
+		return nil
+	}
+	return s.out.Encode(name, func(b []byte) ([]byte, error) { return s.handler.Codec.Append(b, msg) })
 }
 
 // flush sends the events. When it fails the client is gone: there is nobody left to

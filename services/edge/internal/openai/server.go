@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/ids"
@@ -24,7 +25,6 @@ import (
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/again"
 	"github.com/poterne/poterne/services/edge/internal/audit"
-	"github.com/poterne/poterne/services/edge/internal/buffers"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/inspect"
@@ -128,13 +128,16 @@ type Server struct {
 	edgev1.UnimplementedOpenAIServiceServer
 	Deps
 	again   again.Policy
-	texts   buffers.Pool  // of chunks
+	texts   *buffers.Pool // of chunks
 	mirrors chan struct{} // one for each copy of a request in hand
 }
 
+// keptText is the largest buffer, in bytes, that a chunk is put together in again.
+const keptText = 16 << 10
+
 // New returns a server.
 func New(d Deps) *Server {
-	s := &Server{Deps: d, again: again.Policy{Clock: d.Clock, Log: d.Log}}
+	s := &Server{Deps: d, again: again.Policy{Clock: d.Clock, Log: d.Log}, texts: buffers.New(0, keptText)}
 	if d.Router != nil {
 		s.mirrors = make(chan struct{}, d.Router.Config.MaxMirrored)
 	}

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/poterne/poterne/services/edge/internal/buffers"
+	"github.com/poterne/poterne/pkg/buffers"
 )
 
 // ContentType is the media type of a stream.
@@ -42,15 +42,43 @@ func (s *Writer) Begin() {
 
 // Event adds data as one event. A line break in data, which in JSON can only
 // stand between its parts, becomes a space, since it would end the line.
-func (s *Writer) Event(data []byte) {
-	b := s.waiting().B
+func (s *Writer) Event(data []byte) { s.Named("", data) }
+
+// Named adds data as one event of a type, which must have no line break: clients
+// that do not look for it pass it over. Without one it is as Event has it.
+func (s *Writer) Named(event string, data []byte) {
+	b, start := s.begin(event)
+	s.end(append(b, data...), start)
+}
+
+// Encode adds as one event, as Named does, what encode appends. When that fails, nothing
+// is added.
+func (s *Writer) Encode(event string, encode func(b []byte) ([]byte, error)) error {
+	b, start := s.begin(event)
+	b, err := encode(b)
+	if err != nil {
+		return err
+	}
+	s.end(b, start)
+	return nil
+}
+
+// begin returns what waits, with an event that has no data yet, which starts there.
+func (s *Writer) begin(event string) (b []byte, start int) {
+	b = s.waiting().B
+	if event != "" {
+		b = append(append(append(b, "event: "...), event...), '\n')
+	}
 	b = append(b, "data: "...)
-	start := len(b)
-	b = append(b, data...)
-	if body := b[start:]; bytes.ContainsAny(body, "\r\n") {
-		for i, c := range body {
+	return b, len(b)
+}
+
+// end has b wait, whose last event is whole.
+func (s *Writer) end(b []byte, start int) {
+	if data := b[start:]; bytes.ContainsAny(data, "\r\n") {
+		for i, c := range data {
 			if c == '\r' || c == '\n' {
-				body[i] = ' '
+				data[i] = ' '
 			}
 		}
 	}
@@ -64,13 +92,6 @@ func (s *Writer) waiting() *buffers.Buffer {
 		s.buf = s.pool.Take()
 	}
 	return s.buf
-}
-
-// Named adds data as one event of a type, which must have no line break: clients
-// that do not look for it pass it over.
-func (s *Writer) Named(event string, data []byte) {
-	s.waiting().B = append(append(append(s.waiting().B, "event: "...), event...), '\n')
-	s.Event(data)
 }
 
 // Comment adds a line that clients ignore, to show that the stream lives. The

@@ -1,22 +1,23 @@
 package sse_test
 
 import (
+	"errors"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"github.com/poterne/poterne/services/edge/internal/buffers"
+	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/services/edge/internal/sse"
 )
 
 // Streams that write in turns share buffers, and none sees what another has written.
 func TestStreamsShareBuffers(t *testing.T) {
-	var pool buffers.Pool
+	pool := buffers.New(0, 1<<10)
 	var answers [3]*httptest.ResponseRecorder
 	var streams [len(answers)]*sse.Writer
 	for i := range answers {
 		answers[i] = httptest.NewRecorder()
-		streams[i] = sse.New(answers[i], &pool)
+		streams[i] = sse.New(answers[i], pool)
 		streams[i].Begin()
 	}
 	for round := range 3 {
@@ -51,5 +52,37 @@ func TestStreamsShareBuffers(t *testing.T) {
 		if got := a.Body.String(); got != want || !a.Flushed {
 			t.Errorf("stream %d: %q", i, got)
 		}
+	}
+}
+
+// What could not be encoded whole leaves no part of an event behind.
+func TestEncode(t *testing.T) {
+	answer := httptest.NewRecorder()
+	s := sse.New(answer, buffers.New(0, 1<<10))
+	encode := func(text string, err error) func([]byte) ([]byte, error) {
+		return func(b []byte) ([]byte, error) { return append(b, text...), err }
+	}
+	broken := errors.New("broken")
+	if err := errors.Join(s.Encode("a", encode("1\n2", nil)), s.Encode("", encode("3", nil))); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Len()
+	if err := s.Encode("b", encode("4", broken)); !errors.Is(err, broken) || s.Len() != before {
+		t.Errorf("%d bytes wait, want %d: %v", s.Len(), before, err)
+	}
+	s.Event([]byte("5"))
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := answer.Body.String(), "event: a\ndata: 1 2\n\ndata: 3\n\ndata: 5\n\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	const most = 0 // what is appended goes to a buffer of the pool
+	data, err := []byte("text"), error(nil)
+	if n := testing.AllocsPerRun(100, func() {
+		s.Event(data)
+		err = errors.Join(err, s.Encode("x", func(b []byte) ([]byte, error) { return append(b, data...), nil }))
+	}); n > most || err != nil {
+		t.Errorf("two events allocate %.0f times, want at most %d: %v", n, most, err)
 	}
 }
