@@ -12,6 +12,7 @@ import (
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/chattext"
+	"github.com/poterne/poterne/services/edge/internal/plainchat"
 )
 
 // chat answers POST /v1/chat/completions.
@@ -62,7 +63,9 @@ func (h *handler) readChat(w *writer, r *http.Request, req *edgev1.CreateChatCom
 	asked, err := b.readAll()
 	alike := false
 	if err == nil {
-		alike, err = h.Codec.UnmarshalAlike(asked, req)
+		if alike, ok = plainchat.Read(asked, req); !ok {
+			alike, err = h.Codec.UnmarshalAlike(asked, req)
+		}
 	}
 	if err != nil {
 		writeError(w, r, b.fail(err))

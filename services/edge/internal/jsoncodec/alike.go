@@ -1,9 +1,9 @@
 package jsoncodec
 
 import (
-	"bytes"
-
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )
 
 // What is in this file finds out, while a document is read, whether it is written alike:
@@ -38,27 +38,10 @@ func (d *decoder) filled(f *field, before int) {
 
 // spelled notes a string, whose escapes may be others than those that are written.
 func (d *decoder) spelled(raw jsontext.Value) {
-	for rest := []byte(raw); !d.differs; {
-		i := bytes.IndexByte(rest, '\\')
-		if i < 0 {
-			return
-		}
-		switch rest[i+1] {
-		case '"', '\\', 'b', 'f', 'n', 'r', 't':
-			rest = rest[i+2:]
-		default:
-			d.differs = true
-		}
-	}
+	d.differs = d.differs || !jsonmember.Quoted(raw)
 }
 
 // figures notes a number, which may have been given by other figures than it is written in.
 func (d *decoder) figures(raw jsontext.Value, f float64, bits int) {
-	if d.differs {
-		return
-	}
-	var room [32]byte
-	if !bytes.Equal(appendFloat(room[:0], f, bits), raw) {
-		d.differs = true
-	}
+	d.differs = d.differs || bits != 64 || !jsonmember.Figures(raw, f)
 }
