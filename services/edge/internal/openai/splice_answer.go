@@ -9,8 +9,8 @@ import (
 
 	"github.com/poterne/poterne/pkg/jsonwalk"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	"github.com/poterne/poterne/services/edge/internal/chattext"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/chattext"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )

@@ -45,13 +45,13 @@ func TestPlainChatsAreRead(t *testing.T) {
 	for text, want := range map[string]bool{
 		full: true,
 		strings.Replace(full, `{"model":`, `{ "model" : `, 1): false,
-		full + "\n": false,
-		`{"model":"m",` + hello + `}`:                                                   true,
-		`{"model":"m",` + hello + `,"temperature":1.0}`:                                 false,
-		`{"model":"m",` + hello + `,"temperature":0.0000001}`:                           false,
-		`{"model":"m",` + hello + `,"user":""}`:                                         false,
-		`{"model":"m",` + hello + `,"user":"\u0061"}`:                                  false,
-		`{"model":"m",` + hello + `,"user":"\ud83d\ude00"}`:                           false,
+		full + "\n":                   false,
+		`{"model":"m",` + hello + `}`: true,
+		`{"model":"m",` + hello + `,"temperature":1.0}`:                                     false,
+		`{"model":"m",` + hello + `,"temperature":0.0000001}`:                               false,
+		`{"model":"m",` + hello + `,"user":""}`:                                             false,
+		`{"model":"m",` + hello + `,"user":"\u0061"}`:                                       false,
+		`{"model":"m",` + hello + `,"user":"\ud83d\ude00"}`:                                 false,
 		`{"model":"m","messages":[{"role":"user","content":"` + "\u00e9\U0001f600" + `"}]}`: true,
 	} {
 		if alike, ok := read(t, codec, []byte(text)); !ok || alike != want {
