@@ -116,6 +116,23 @@ func AppendWithout(dst, text []byte, members ...Span) []byte {
 	return append(dst, text[from:]...)
 }
 
+// Compact reports whether there is no space between the parts of text.
+func Compact(text []byte) bool {
+	for i := 0; i < len(text); {
+		switch c := text[i]; {
+		case c == '"':
+			if i = stringEnd(text, i); i < 0 {
+				return false
+			}
+		case isSpace(c):
+			return false
+		default:
+			i++
+		}
+	}
+	return true
+}
+
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 // stringEnd returns the index after the string that begins at i, or -1.

@@ -122,3 +122,13 @@ func TestAppendWithoutKeepsWhatWasThere(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 }
+
+func TestCompact(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"a b":[1,"\" \\"],"c":null}`: true, ``: true, `{"a": 1}`: false, `{"a":1 }`: false, "{\n}": false, `[1,	2]`: false, `1 `: false, `"a`: false,
+	} {
+		if got := Compact([]byte(text)); got != want {
+			t.Errorf("%s: compact is %v", text, got)
+		}
+	}
+}

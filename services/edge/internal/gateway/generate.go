@@ -11,21 +11,23 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	"github.com/poterne/poterne/services/edge/internal/answertext"
+	"github.com/poterne/poterne/services/edge/internal/chattext"
+	"github.com/poterne/poterne/services/edge/internal/plainchat"
 )
 
 // chat answers POST /v1/chat/completions.
 func (h *handler) chat(w *writer, r *http.Request) {
 	req := new(edgev1.CreateChatCompletionRequest)
-	if !h.readBody(w, r, req) {
+	asked, ok := h.readChat(w, r, req)
+	if !ok {
 		return
 	}
+	ctx, text := chattext.With(r.Context(), asked)
 	if req.GetStream() {
-		startStream(h, w, r, openAIEvents(), edgev1.OpenAIService_StreamChatCompletion_FullMethodName, req)
+		startStream(ctx, h, w, r, openAIEvents(), edgev1.OpenAIService_StreamChatCompletion_FullMethodName, req)
 		return
 	}
 	var header metadata.MD
-	ctx, text := answertext.With(r.Context())
 	resp := new(edgev1.CreateChatCompletionResponse)
 	err := h.invoke(ctx, r.Header, edgev1.OpenAIService_CreateChatCompletion_FullMethodName, req, resp, grpc.Header(&header))
 	if err == nil && text.JSON() != nil {
@@ -43,12 +45,36 @@ func (h *handler) completion(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, openAIEvents(), edgev1.OpenAIService_StreamCompletion_FullMethodName, req)
+		startStream(r.Context(), h, w, r, openAIEvents(), edgev1.OpenAIService_StreamCompletion_FullMethodName, req)
 		return
 	}
 	var header metadata.MD
 	resp, err := h.openai.CreateCompletion(h.callContext(r.Context(), r.Header), req, grpc.Header(&header))
 	h.answer(w, r, header, resp, err)
+}
+
+// readChat is readBody of a conversation, of which it also returns the text, where that is
+// written as the engine's would be.
+func (h *handler) readChat(w *writer, r *http.Request, req *edgev1.CreateChatCompletionRequest) (asked []byte, ok bool) {
+	b, ok := r.Body.(*body)
+	if !ok {
+		return nil, h.readBody(w, r, req) // which says so
+	}
+	asked, err := b.readAll()
+	alike := false
+	if err == nil {
+		if alike, ok = plainchat.Read(asked, req); !ok {
+			alike, err = h.Codec.UnmarshalAlike(asked, req)
+		}
+	}
+	if err != nil {
+		writeError(w, r, b.fail(err))
+		return nil, false
+	}
+	if !alike {
+		asked = nil
+	}
+	return asked, true
 }
 
 // readBody reads the request's message, or answers why it cannot.

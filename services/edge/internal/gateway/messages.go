@@ -40,7 +40,7 @@ func (h *handler) message(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, anthropicEvents(), edgev1.MessagesService_StreamMessage_FullMethodName, req)
+		startStream(r.Context(), h, w, r, anthropicEvents(), edgev1.MessagesService_StreamMessage_FullMethodName, req)
 		return
 	}
 	var header metadata.MD

@@ -22,5 +22,5 @@ func (h *handler) quantize(w *writer, r *http.Request) {
 	if !h.readBody(w, r, req) {
 		return
 	}
-	startStream(h, w, r, problemEvents(), edgev1.AdminService_QuantizeModel_FullMethodName, req)
+	startStream(r.Context(), h, w, r, problemEvents(), edgev1.AdminService_QuantizeModel_FullMethodName, req)
 }

@@ -21,7 +21,7 @@ func (h *handler) response(w *writer, r *http.Request) {
 		return
 	}
 	if req.GetStream() {
-		startStream(h, w, r, responseEvents(), edgev1.ResponsesService_StreamResponse_FullMethodName, req)
+		startStream(r.Context(), h, w, r, responseEvents(), edgev1.ResponsesService_StreamResponse_FullMethodName, req)
 		return
 	}
 	var header metadata.MD

@@ -36,9 +36,9 @@ const done = "[DONE]"
 // waits for a header as long as the edge works (deadlines.generate), as those in
 // deploy/ do.
 //
-// The request is used up.
-func startStream(h *handler, w *writer, r *http.Request, shape eventShape, method string, req proto.Message) {
-	s := &stream{handler: h, ctx: r.Context(), w: w, out: sse.New(w, h.buffers), shape: shape}
+// The request is used up. ctx is r's, with what the call is told beside it.
+func startStream(ctx context.Context, h *handler, w *writer, r *http.Request, shape eventShape, method string, req proto.Message) {
+	s := &stream{handler: h, ctx: ctx, w: w, out: sse.New(w, h.buffers), shape: shape}
 	defer s.close()
 	header, err := inproc.Push(s.ctx, h.Conn, method, h.wholeMetadata(s.ctx, r.Header), req, s) //nolint:contextcheck // it is the request's
 	s.end(r, header, err)

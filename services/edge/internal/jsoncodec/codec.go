@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/jsonwalk"
 )
 
 // Options bound what a codec accepts. Zero fields take the defaults. The size
@@ -79,25 +80,32 @@ func New(opts Options) *Codec {
 // Unmarshal replaces the content of m by the JSON document data. What is wrong
 // with the document is INVALID_ARGUMENT that names the member.
 func (c *Codec) Unmarshal(data []byte, m proto.Message) error {
+	_, err := c.UnmarshalAlike(data, m)
+	return err
+}
+
+// UnmarshalAlike is Unmarshal that reports whether data is what Marshal would write of m
+// but for the order of members; it may not be known of all that is.
+func (c *Codec) UnmarshalAlike(data []byte, m proto.Message) (alike bool, err error) {
 	p, err := c.plans.of(m.ProtoReflect().Descriptor())
 	if err != nil {
-		return err
+		return false, err
 	}
 	proto.Reset(m)
 	d, ok := c.decoders.Get().(*decoder)
 	if !ok {
-		return errors.New("jsoncodec: the pool holds no decoder") // New fills it with nothing else
+		return false, errors.New("jsoncodec: the pool holds no decoder") // New fills it with nothing else
 	}
 	defer c.decoders.Put(d)
 	d.read(data)
 	defer d.read(nil) // the pool must not hold on to the document
 	if err := d.document(p); err != nil {
-		return public(err)
+		return false, public(err)
 	}
 	if err := (proto.UnmarshalOptions{Merge: true, AllowPartial: true}).Unmarshal(d.wire, m); err != nil {
-		return fmt.Errorf("jsoncodec: %s: %w", p.name, err)
+		return false, fmt.Errorf("jsoncodec: %s: %w", p.name, err)
 	}
-	return nil
+	return !d.differs && jsonwalk.Compact(data), nil
 }
 
 // Marshal returns m as JSON.
@@ -214,6 +222,8 @@ type decoder struct {
 	json   *jsontext.Decoder
 	wire   []byte // the message so far
 	values int    // counted by Options.MaxValues
+
+	differs bool // Marshal may write something of the document in another way
 }
 
 // maxKept is how many bytes a decoder in the pool keeps.
@@ -222,7 +232,7 @@ const maxKept = 64 << 10
 func (d *decoder) read(data []byte) {
 	d.src = *bytes.NewBuffer(data)
 	d.json.Reset(&d.src)
-	d.values = 0
+	d.values, d.differs = 0, false
 	if d.wire = d.wire[:0]; cap(d.wire) > maxKept {
 		d.wire = nil
 	}

@@ -43,6 +43,7 @@ func (d *decoder) message(p *plan) error {
 
 // known appends the next value, which protojson reads.
 func (d *decoder) known(p *plan) error {
+	d.differs = true // protojson writes in a form of its own
 	raw, err := d.wellKnown()
 	if err != nil {
 		return err
@@ -81,6 +82,7 @@ func (d *decoder) object(p *plan) error {
 	for {
 		switch kind := d.json.PeekKind(); kind {
 		case '}':
+			d.missing(p, &seen)
 			return d.skip()
 		case '"':
 		default:
@@ -95,13 +97,19 @@ func (d *decoder) object(p *plan) error {
 		if err != nil {
 			return err
 		}
+		d.spelled(raw)
 		if f := p.byName[string(name)]; f == nil {
 			name := string(name)
 			if err := d.unknown(p, &seen, name); err != nil {
 				return at(err, segment(name))
 			}
-		} else if err := d.member(&seen, f); err != nil {
-			return at(err, f.name)
+		} else {
+			before := len(d.wire)
+			d.differs = d.differs || string(name) != f.name
+			if err := d.member(&seen, f); err != nil {
+				return at(err, f.name)
+			}
+			d.filled(f, before)
 		}
 	}
 }
@@ -149,6 +157,7 @@ func (d *decoder) member(s *seen, f *field) error {
 		return faultf("comes twice, once in each spelling")
 	}
 	if d.json.PeekKind() == 'n' && !f.keepsNull() {
+		d.differs = true // it is left out
 		return d.skip()
 	}
 	if f.oneof >= 0 && f.oneof < 64 {
@@ -245,6 +254,7 @@ func (d *decoder) mapping(f *field) error {
 	if d.json.PeekKind() != '{' {
 		return d.mismatch("an object")
 	}
+	d.differs = true // which members count is the map's to say
 	if err := d.skip(); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ func (d *decoder) number(v value) (string, error) {
 		}
 		return string(raw), nil
 	case kind == '"' && v.quoted:
+		d.differs = true
 		text, err := d.text(wholeNumber)
 		if err == nil && !isNumber(text) {
 			err = faultf("must be " + wholeNumber)
@@ -47,6 +48,9 @@ func (d *decoder) integer(v value, lowest, highest int64) (int64, error) {
 		return 0, err
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n == 0 && text[0] == '-' {
+		d.differs = true
+	}
 	if err != nil {
 		// 1.0 and 1e3 are whole numbers too.
 		f, ferr := strconv.ParseFloat(text, 64)

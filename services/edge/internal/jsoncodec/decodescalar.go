@@ -104,6 +104,7 @@ func (d *decoder) appendText(n protowire.Number) error {
 		return syntax(err)
 	}
 	text, err := unquoted(raw)
+	d.spelled(raw)
 	d.wire = protowire.AppendBytes(protowire.AppendTag(d.wire, n, protowire.BytesType), text)
 	return err
 }
@@ -120,6 +121,7 @@ func (d *decoder) text(want string) (string, error) {
 }
 
 func (d *decoder) bytes() ([]byte, error) {
+	d.differs = true // other texts may mean the same bytes
 	s, err := d.text("a base64 string")
 	if err != nil {
 		return nil, err
@@ -135,6 +137,7 @@ func (d *decoder) bytes() ([]byte, error) {
 // are defined.
 func (d *decoder) enum(ed protoreflect.EnumDescriptor) (protoreflect.EnumNumber, error) {
 	values := ed.Values()
+	d.differs = true // a value may have several names
 	if d.json.PeekKind() == '0' {
 		n, err := d.integer(value{}, math.MinInt32, math.MaxInt32)
 		if err != nil {
@@ -179,5 +182,6 @@ func (d *decoder) float(bits int) (float64, error) {
 	if err != nil {
 		return 0, faultf("must be a number that fits %d bits", bits)
 	}
+	d.figures(raw, f, bits)
 	return f, nil
 }

@@ -33,6 +33,8 @@ type plan struct {
 	byName map[string]*field // by every name that is accepted
 	extra  *field            // where unknown members go, or nil
 	only   *field            // the field of a raw or list message
+	always uint64            // which of the first 64 fields are written even if not set
+	varies bool              // so are others
 	union  map[jsontext.Kind]*field
 	wants  string                   // for a union: the types it may be
 	known  protoreflect.MessageType // of a well-known type
@@ -114,6 +116,7 @@ func (pl *planner) build(md protoreflect.MessageDescriptor) (*plan, error) {
 		extra, _ := proto.GetExtension(f.desc.Options(), commonv1.E_JsonExtra).(bool)
 		if !extra {
 			p.fields = append(p.fields, f)
+			p.writes(f)
 			continue
 		}
 		if !f.desc.IsMap() || f.desc.MapValue().Kind() != protoreflect.StringKind {

@@ -53,7 +53,7 @@ func List(dst []byte, name string, list []string) []byte {
 // encoding/json does.
 func Quote(dst []byte, s string) []byte {
 	at := len(dst) + 1
-	if dst = append(append(dst, '"'), s...); simple(dst[at:]) {
+	if dst = append(append(dst, '"'), s...); Plain(dst[at:]) {
 		return append(dst, '"')
 	}
 	out, err := jsontext.AppendQuote(dst[:at-1], s)
@@ -61,9 +61,9 @@ func Quote(dst []byte, s string) []byte {
 	return out
 }
 
-// simple reports whether s stands for itself between quotes, as nearly all does that is
+// Plain reports whether s stands for itself between quotes, as nearly all does that is
 // written here: it is printable ASCII without quotes and backslashes.
-func simple(s []byte) bool {
+func Plain(s []byte) bool {
 	const each = 0x0101010101010101 // a number in each byte of a word
 	for ; len(s) >= 8; s = s[8:] {
 		w := binary.LittleEndian.Uint64(s)

@@ -14,6 +14,7 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/chattext"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
@@ -295,6 +296,7 @@ func (r *rests) keep(ctx context.Context, answer *edgev1.CreateChatCompletionRes
 // request is the handler's own and is used up. Where the answer may be kept already,
 // the context builder is asked later.
 func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) (call, *rests, error) {
+	text := chattext.From(ctx).Take()
 	if err := checkChat(req); err != nil {
 		return call{}, nil, err
 	}
@@ -309,7 +311,8 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 			return call{}, nil, err
 		}
 	}
-	if err := s.inspectChat(ctx, req, setHeader); err != nil {
+	looked, err := s.inspectChat(ctx, req, setHeader)
+	if err != nil {
 		return call{}, nil, err
 	}
 	out.talk.Ask()
@@ -324,6 +327,10 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		}
 		audit.From(ctx).SetDocuments(cited(req.GetRetrieval().GetCollection(), out.on))
 	}
+	var asked []byte
+	if text != nil && !looked && plan == nil && unchanged(ctx, req) {
+		asked = asAsked(text, req)
+	}
 	// The worker decides on these; the engine knows no retrieval, no prompt of the
 	// registry and no memory.
 	prompt := req.GetPrompt()
@@ -333,7 +340,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		return call{}, nil, err
 	}
 	return call{
-		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: user, body: req,
+		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: user, body: req, asked: asked,
 		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan, rests: out,
 	}, out, nil
 }

@@ -25,6 +25,8 @@ type call struct {
 	operation workerv1.Operation
 	user      string
 	body      proto.Message
+	// asked is body as the caller wrote it; nil: it is to be written.
+	asked []byte
 	// text is the member that holds what the model reads.
 	text string
 	// prompt is the prompt of the registry that it begins with, or nil.
@@ -55,9 +57,11 @@ func (s *Server) request(ctx context.Context, c call) (*inferencev1.InvokeReques
 	if err != nil {
 		return nil, err
 	}
-	body, err := s.Codec.Marshal(c.body)
-	if err != nil {
-		return nil, err
+	body := c.asked
+	if body == nil {
+		if body, err = s.Codec.Marshal(c.body); err != nil {
+			return nil, err
+		}
 	}
 	req := &inferencev1.InvokeRequest{
 		Model: c.model, Operation: c.operation, Body: body, RoutingKey: routingKey(ctx, c.user),

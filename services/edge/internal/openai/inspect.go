@@ -35,11 +35,12 @@ func setRedacted(setHeader func(metadata.MD) error, inspections ...*inspect.Insp
 	return nil
 }
 
-// inspectChat looks at everything that a model will read of a conversation.
-func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) error {
+// inspectChat looks at everything that a model will read of a conversation, and may have
+// changed it where it looked.
+func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompletionRequest, setHeader func(metadata.MD) error) (looked bool, _ error) {
 	in := s.Inspector.Of(ctx, detect.Request, req.GetModel())
 	if in == nil {
-		return nil
+		return false, nil
 	}
 	for _, m := range req.GetMessages() {
 		inspectMessage(in, m)
@@ -74,9 +75,9 @@ func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	in.Extra(req.GetStreamOptions().GetExtra())
 	in.Extra(req.GetExtra())
 	if err := in.Err(); err != nil {
-		return err
+		return true, err
 	}
-	return setRedacted(setHeader, in)
+	return true, setRedacted(setHeader, in)
 }
 
 // inspectStop looks at what an answer is to end at.

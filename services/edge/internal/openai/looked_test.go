@@ -116,7 +116,8 @@ func TestEveryTextIsLookedAt(t *testing.T) {
 		func(m proto.Message) (proto.Message, error) {
 			req := new(edgev1.CreateChatCompletionRequest)
 			proto.Merge(req, orNil(m, req))
-			return req, s.inspectChat(ctx, req, none)
+			_, err := s.inspectChat(ctx, req, none)
+			return req, err
 		},
 		func(m proto.Message) (proto.Message, error) {
 			resp := new(edgev1.CreateChatCompletionResponse)

@@ -9,27 +9,27 @@ import (
 
 	"github.com/poterne/poterne/pkg/jsonwalk"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-	"github.com/poterne/poterne/services/edge/internal/answertext"
 	"github.com/poterne/poterne/services/edge/internal/audit"
+	"github.com/poterne/poterne/services/edge/internal/chattext"
 	"github.com/poterne/poterne/services/edge/internal/detect"
 	"github.com/poterne/poterne/services/edge/internal/jsonmember"
 )
 
 // textFor returns what the caller takes an answer's text with, nil where the answer is
 // needed as a message: it is kept, looked at or added to.
-func (s *Server) textFor(ctx context.Context, c call, r *rests) *answertext.Text {
+func (s *Server) textFor(ctx context.Context, c call, r *rests) *chattext.Text {
 	if c.plan != nil || c.routed != nil || r.asked || len(r.on) > 0 || r.talk != nil {
 		return nil
 	}
 	if audit.From(ctx).Content() != nil || s.Inspector.Of(ctx, detect.Answer, c.model) != nil {
 		return nil
 	}
-	return answertext.From(ctx)
+	return chattext.From(ctx)
 }
 
 // textAnswer answers a conversation with the engine's own text, with the members that the
 // gateway sets in the place of the engine's, or with a message where that cannot be.
-func (s *Server) textAnswer(ctx context.Context, c call, r *rests, text *answertext.Text) (*edgev1.CreateChatCompletionResponse, error) {
+func (s *Server) textAnswer(ctx context.Context, c call, r *rests, text *chattext.Text) (*edgev1.CreateChatCompletionResponse, error) {
 	resp, err := s.invoke(ctx, c, nil)
 	if err != nil {
 		return nil, err
