@@ -82,20 +82,19 @@ func (n network) Invoke(ctx context.Context, method string, args, reply any, opt
 	whole := reply.(proto.Message) //nolint:errcheck // it is one
 	own := proto.Clone(whole)
 	var trailer metadata.MD // of a call that nobody waits for is not heard
+	var heard []*metadata.MD
 	opts = slices.Clone(opts)
 	for i, o := range opts {
 		if to, ok := o.(grpc.TrailerCallOption); ok {
-			opts[i] = grpc.Trailer(&trailer)
-			defer func() {
-				if ctx.Err() == nil {
-					*to.TrailerAddr = trailer
-				}
-			}()
+			opts[i], heard = grpc.Trailer(&trailer), append(heard, to.TrailerAddr)
 		}
 	}
 	go func() { ended <- n.ClientConnInterface.Invoke(ctx, method, args, own, opts...) }()
 	select {
 	case err := <-ended:
+		for _, to := range heard {
+			*to = trailer
+		}
 		proto.Merge(whole, own)
 		return err
 	case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -59,7 +60,7 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 		return err
 	}
 	var trailer metadata.MD
-	err = c.ClientConnInterface.Invoke(ctx, method, args, reply, append(opts[:len(opts):len(opts)], grpc.Trailer(&trailer))...)
+	err = c.ClientConnInterface.Invoke(ctx, method, args, reply, append(slices.Clip(opts), grpc.Trailer(&trailer))...)
 	var works []*searchv1.ModelWork
 	if told, ok := reply.(teller); ok && err == nil {
 		works = told.GetModelWork()
