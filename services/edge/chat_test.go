@@ -70,6 +70,20 @@ func TestChatRoutesBySubject(t *testing.T) {
 	}
 }
 
+// A request without user is routed by safety_identifier, which the engine is told like it.
+func TestChatRoutesBySafetyIdentifier(t *testing.T) {
+	for more, want := range map[string]string{`"safety_identifier":"bob"`: "bob", `"safety_identifier":"bob","user":"alice"`: "alice", `"safety_identifier":null`: "admin"} {
+		g := open(t, nil)
+		a := g.do("POST", chatPath, `{"model":"small","messages":[{"role":"user","content":"Hi"}],`+more+`}`)
+		if a.status != http.StatusOK || g.inference.invoked[0].GetRoutingKey() != want {
+			t.Errorf("%s: status %d, routed by %q, want %q", more, a.status, g.inference.invoked[0].GetRoutingKey(), want)
+		}
+		if told := g.inference.last(t)["safety_identifier"]; strings.Contains(more, "bob") != (told == "bob") {
+			t.Errorf("%s: the engine is told of %v", more, told)
+		}
+	}
+}
+
 // events returns the data of each event of a stream.
 func events(t *testing.T, a answer) []string {
 	t.Helper()

@@ -50,7 +50,7 @@ func TestRequestsAreInspected(t *testing.T) {
 		`{"role":"tool","tool_call_id":"1","content":"call +33 6 12 34 56 78"},`+
 		`{"role":"user","content":"`+attempt+`"}],`+
 		`"tools":[{"type":"function","function":{"name":"f","description":"writes to `+address+`"}}],"documents":[{"text":"`+address+`"}],`+
-		`"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"description":"`+address+`"}}},"tool_choice":{"type":"function","function":{"name":"f","x":"`+address+`"}},"user":"`+address+`"}`)
+		`"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"description":"`+address+`"}}},"tool_choice":{"type":"function","function":{"name":"f","x":"`+address+`"}},"user":"`+address+`","safety_identifier":"`+address+`"}`)
 	if a.status != http.StatusOK || a.header.Get("X-Poterne-Redacted") != "pii/email, pii/phone" {
 		t.Fatalf("%d %q: %s", a.status, a.header.Get("X-Poterne-Redacted"), a.text)
 	}
@@ -62,7 +62,7 @@ func TestRequestsAreInspected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(sent), "ada") || strings.Contains(string(sent), "06") || !strings.Contains(string(sent), attempt) ||
-		strings.Count(string(sent), "[REDACTED email]") != 9 || strings.Count(string(sent), "[REDACTED phone]") != 1 {
+		strings.Count(string(sent), "[REDACTED email]") != 10 || strings.Count(string(sent), "[REDACTED phone]") != 1 {
 		t.Errorf("the engine got %s", sent)
 	}
 	if user != "[REDACTED email]" {

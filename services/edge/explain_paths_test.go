@@ -233,10 +233,18 @@ func TestWhatARouteDidIsExplained(t *testing.T) {
 		g.inference.invoked = nil
 		g.inference.mu.Unlock()
 	}
+	others, told := g.inference.unary, make(chan struct{})
+	g.inference.unary = func(req *inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+		if req.GetModel() == "other" {
+			<-told // what becomes of it is known after the request has ended
+		}
+		return others(req)
+	}
 	r := g.askModel("small", "", ada...)
 	g.mirrored(2)
-	g.told("a copy", r.header.Get("X-Request-Id"), ada, letIn+"route matched, cache bypass, route mirrored, budget reserved, serving small@v1, attempt answered, usage whole, budget settled, answer answered",
+	g.told("a copy", r.header.Get("X-Request-Id"), ada, letIn+"route matched, cache bypass, route copied, budget reserved, serving small@v1, attempt answered, usage whole, budget settled, answer answered",
 		"cost_micros=11", "prompt_tokens=7")
+	close(told)
 	narrow := g.holder("acme", "ada", "developer", `,"models":["small"]`)
 	r = g.askModel("small", "", narrow...)
 	a, steps := g.explained(r.header.Get("X-Request-Id"), narrow...)
@@ -259,7 +267,7 @@ func TestAHedgeIsExplained(t *testing.T) {
 		}
 	}
 	r := g.do("POST", "/v1/collections/handbook:search", `{"query":"gate"}`, ada...)
-	a := g.told("a hedge", r.header.Get("X-Request-Id"), ada, letIn+"serving asked, budget reserved, route matched, attempt hedged, answer answered", "route route=quick", "state=answered")
+	a := g.told("a hedge", r.header.Get("X-Request-Id"), ada, letIn+"serving asked, route matched, budget reserved, budget reserved, attempt hedged, answer answered", "route route=quick", "state=answered")
 	if !strings.Contains(a.text, "a second one was asked: it won") {
 		t.Errorf("%s", a.text)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
@@ -32,6 +34,8 @@ type fakeSearch struct {
 	// import; documents counts the batches.
 	works     []*searchv1.ModelWork
 	documents int
+	// failing, unless it is nil, is what every search comes to after models worked.
+	failing error
 	// embedder is every collection's embedding model.
 	embedder string
 }
@@ -62,7 +66,24 @@ func (f *fakeSearch) Search(ctx context.Context, req *searchv1.SearchRequest) (*
 	if req.GetFilter() == "year >>" {
 		return nil, apierr.Invalid("filter", "filter: does not parse")
 	}
+	if f.failing != nil {
+		return nil, failing(ctx, f.works, f.failing)
+	}
 	return &searchv1.SearchResponse{Hits: f.hits, Mode: "hybrid", Generation: f.generation, ModelWork: f.works}, nil
+}
+
+// failing tells what models did for a call that comes to an error, as the service does.
+func failing(ctx context.Context, works []*searchv1.ModelWork, err error) error {
+	for _, w := range works {
+		text, bad := proto.Marshal(w)
+		if bad == nil {
+			bad = grpc.SetTrailer(ctx, metadata.Pairs("poterne-model-work-bin", string(text)))
+		}
+		if bad != nil {
+			return bad
+		}
+	}
+	return err
 }
 
 func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentRequest) (*searchv1.GetDocumentResponse, error) {

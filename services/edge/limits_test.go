@@ -20,13 +20,17 @@ func TestLimitsByUserSeeEveryShape(t *testing.T) {
 	g.limited("mu", `{"kind":"LIMIT_KIND_REQUESTS","by":["user"],"match":{"users":["zed-*"]},"amount":1,"period":"3600s"}`)
 	const talk = `"messages":[{"role":"user","content":"Hi"}]`
 	shapes := map[string]struct{ path, body string }{
-		"chat":       {chatPath, `{"model":"small",` + talk + `,"user":"WHO"}`},
-		"completion": {"/v1/completions", `{"model":"small","prompt":"Hi","user":"WHO"}`},
-		"embedding":  {"/v1/embeddings", `{"model":"small","input":"Hi","user":"WHO"}`},
-		"response":   {"/v1/responses", `{"model":"small","input":"Hi","user":"WHO"}`},
-		"message":    {messagesPath, `{"model":"small","max_tokens":9,` + talk + `,"user":"WHO"}`},
-		"metadata":   {messagesPath, `{"model":"small","max_tokens":9,` + talk + `,"metadata":{"user_id":"WHO"}}`},
-		"stream":     {messagesPath, `{"model":"small","max_tokens":9,"stream":true,` + talk + `,"metadata":{"user_id":"WHO"}}`},
+		"chat":             {chatPath, `{"model":"small",` + talk + `,"user":"WHO"}`},
+		"completion":       {"/v1/completions", `{"model":"small","prompt":"Hi","user":"WHO"}`},
+		"embedding":        {"/v1/embeddings", `{"model":"small","input":"Hi","user":"WHO"}`},
+		"response":         {"/v1/responses", `{"model":"small","input":"Hi","user":"WHO"}`},
+		"message":          {messagesPath, `{"model":"small","max_tokens":9,` + talk + `,"user":"WHO"}`},
+		"chat, safety":     {chatPath, `{"model":"small",` + talk + `,"safety_identifier":"WHO"}`},
+		"response, safety": {"/v1/responses", `{"model":"small","input":"Hi","safety_identifier":"WHO"}`},
+		"message, safety":  {messagesPath, `{"model":"small","max_tokens":9,` + talk + `,"safety_identifier":"WHO"}`},
+		"both":             {chatPath, `{"model":"small",` + talk + `,"user":"WHO","safety_identifier":"ada"}`},
+		"metadata":         {messagesPath, `{"model":"small","max_tokens":9,` + talk + `,"metadata":{"user_id":"WHO"}}`},
+		"stream":           {messagesPath, `{"model":"small","max_tokens":9,"stream":true,` + talk + `,"metadata":{"user_id":"WHO"}}`},
 	}
 	for name, s := range shapes {
 		ask := func(who string) answer { return g.do("POST", s.path, strings.Replace(s.body, "WHO", who, 1)) }

@@ -15,14 +15,14 @@ func TestMembersOfAChatHoldInOtherShapes(t *testing.T) {
 		messagesPath:  `{"model":"small","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]`,
 	}
 	for path, begin := range shapes {
-		a := g.do("POST", path, begin+`,"seed":7,"stop":["END"],"presence_penalty":0.5,"frequency_penalty":-1,"n":1,"logprobs":false,"user":"ada","min_p":0.1,
+		a := g.do("POST", path, begin+`,"seed":7,"stop":["END"],"presence_penalty":0.5,"frequency_penalty":-1,"n":1,"logprobs":false,"user":"ada","safety_identifier":"bob","min_p":0.1,
 			"stream_options":{"include_obfuscation":false},"service_tier":"auto"}`)
 		if a.status != http.StatusOK {
 			t.Fatalf("%s: status %d: %s", path, a.status, a.text)
 		}
 		body := g.inference.last(t)
 		if body["seed"] != 7.0 || at(body, "stop", 0) != "END" || body["presence_penalty"] != 0.5 || body["frequency_penalty"] != -1.0 ||
-			body["user"] != "ada" || body["min_p"] != 0.1 || body["service_tier"] != "auto" {
+			body["user"] != "ada" || body["safety_identifier"] != "bob" || body["min_p"] != 0.1 || body["service_tier"] != "auto" {
 			t.Errorf("%s: the engine got %v", path, body)
 		}
 		for _, absent := range []string{"n", "logprobs", "stream_options"} {
@@ -31,7 +31,7 @@ func TestMembersOfAChatHoldInOtherShapes(t *testing.T) {
 			}
 		}
 		for member, raw := range map[string]string{
-			"n": "2", "logprobs": "true", "top_logprobs": "2", "seed": `"x"`, "presence_penalty": "2.5", "max_completion_tokens": "5", "response_format": `{"type":"text"}`,
+			"n": "2", "logprobs": "true", "top_logprobs": "2", "seed": `"x"`, "safety_identifier": `"` + strings.Repeat("x", 257) + `"`, "presence_penalty": "2.5", "max_completion_tokens": "5", "response_format": `{"type":"text"}`,
 		} {
 			a := g.do("POST", path, begin+`,"`+member+`":`+raw+`}`)
 			if a.status != http.StatusBadRequest || !strings.Contains(a.text, `"`+member) {
@@ -46,6 +46,9 @@ func TestMembersOfAResponse(t *testing.T) {
 	g := open(t, nil)
 	a := g.do("POST", responsesPath, `{"model":"small","input":"Hi","reasoning":{"effort":"low","summary":"auto"},"text":{"verbosity":"low"},
 		"include":["reasoning.encrypted_content"],"prompt_cache_key":"k","safety_identifier":"s","conversation":null}`)
+	if a.at("safety_identifier") != "s" {
+		t.Errorf("the response does not say for whom it is: %s", a.text)
+	}
 	body := g.inference.last(t)
 	if a.status != http.StatusOK || body["reasoning_effort"] != "low" || body["verbosity"] != "low" || body["prompt_cache_key"] != "k" ||
 		body["reasoning"] != nil || body["include"] != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
@@ -79,9 +81,20 @@ func (n network) Invoke(ctx context.Context, method string, args, reply any, opt
 	ended := make(chan error, 1)
 	whole := reply.(proto.Message) //nolint:errcheck // it is one
 	own := proto.Clone(whole)
+	var trailer metadata.MD // of a call that nobody waits for is not heard
+	var heard []*metadata.MD
+	opts = slices.Clone(opts)
+	for i, o := range opts {
+		if to, ok := o.(grpc.TrailerCallOption); ok {
+			opts[i], heard = grpc.Trailer(&trailer), append(heard, to.TrailerAddr)
+		}
+	}
 	go func() { ended <- n.ClientConnInterface.Invoke(ctx, method, args, own, opts...) }()
 	select {
 	case err := <-ended:
+		for _, to := range heard {
+			*to = trailer
+		}
 		proto.Merge(whole, own)
 		return err
 	case <-ctx.Done():

@@ -101,6 +101,22 @@ func TestSearchesAndDocumentsAreBilled(t *testing.T) {
 	}
 }
 
+// What models did before a search failed is billed, also where the search is a chat's.
+func TestAFailedSearchIsBilledForWhatModelsDid(t *testing.T) {
+	g, ada, admin := searching(t)
+	g.search.works, g.search.failing = []*searchv1.ModelWork{embedded(2)}, apierr.Invalid("rerank.model", "rerank.model: there is no model \"judge\"")
+	a := g.do("POST", searchPath, reranked, ada...)
+	if a.status != http.StatusBadRequest || len(a.header.Values("Poterne-Model-Work-Bin")) > 0 {
+		t.Errorf("%d %v %s", a.status, a.header, a.text)
+	}
+	g.told("a search", a.header.Get("X-Request-Id"), ada, letIn+"serving asked, usage partial, answer refused", "prompt_tokens=2", "cost_micros=6")
+	g.wantBilled("a search", admin, "ada embed e5@v2 1: 2 tokens, 0 documents, 6")
+	if a := g.do("POST", chatPath, retrieving+`}}`, ada...); a.status == http.StatusOK {
+		t.Errorf("a chat: %d %s", a.status, a.text)
+	}
+	g.wantBilled("a chat besides", admin, "ada embed e5@v2 2: 4 tokens, 0 documents, 12")
+}
+
 // What no model did is not billed, also by a service that tells nothing of it, and what
 // failed is given back.
 func TestWhatNoModelDidForASearchIsNotBilled(t *testing.T) {

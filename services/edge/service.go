@@ -155,9 +155,13 @@ func (s *Service) newServers(ctx context.Context) error {
 		return err
 	}
 	s.backends.registry = serving.Noting(s.backends.registry, s.security.Serving)
-	s.backends.search = searchroute.New(s.backends.search, s.security.Routes)
-	retrieval := searchmeter.New(s.backends.search, searchmeter.Options{Meters: s.security.Meters, Collections: collections, Part: "retrieval"})
-	s.backends.search = searchmeter.New(s.backends.search, searchmeter.Options{Meters: s.security.Meters, Collections: collections})
+	// Each search that a route has asked is metered, also where it has two asked for one.
+	searches := func(part string) grpc.ClientConnInterface {
+		metered := searchmeter.New(s.backends.search, searchmeter.Options{Meters: s.security.Meters, Collections: collections, Part: part})
+		return searchroute.New(metered, s.security.Routes)
+	}
+	retrieval, search := searches("retrieval"), searches("")
+	s.backends.search = search
 	rules := detect.NewRules(s.cfg.Detectors, detect.All())
 	inspector := inspect.New(rules, s.security.Metrics)
 	var contents openai.Contents

@@ -45,6 +45,10 @@ func TestCountTokens(t *testing.T) {
 	if body["tools"] == nil || body["messages"] == nil || body["chat_template_kwargs"] == nil || body["prompt"] != nil || body["stream"] != nil {
 		t.Errorf("the engine got %v", body)
 	}
+	g.do("POST", countPath, `{"model":"small","safety_identifier":"bob","messages":[{"role":"user","content":"Hi"}]}`)
+	if req, body := g.inference.lastCounted(t); req.GetRoutingKey() != "bob" || body["safety_identifier"] != "bob" {
+		t.Errorf("counted for %q, with %v", req.GetRoutingKey(), body)
+	}
 	for prompt, want := range map[string]any{`"Hello there"`: "Hello there", `[1,2,3]`: 3} {
 		if a := g.do("POST", countPath, `{"model":"small","prompt":`+prompt+`}`); a.status != http.StatusOK {
 			t.Fatalf("%s: status %d: %s", prompt, a.status, a.text)

@@ -38,6 +38,8 @@ type fakeInference struct {
 
 	judged []string // documents that were sent to be scored
 	score  func(document string) float64
+	// judging is called before documents are scored; nil: nothing is.
+	judging func(ctx context.Context)
 }
 
 // Rerank scores by score, or by length.
@@ -47,6 +49,9 @@ func (f *fakeInference) Rerank(ctx context.Context, req *inferencev1.RerankReque
 	caller, _ := identity.FromContext(ctx)
 	f.callers = append(f.callers, caller)
 	f.judged, f.queries = append(f.judged, req.GetDocuments()...), append(f.queries, req.GetQuery())
+	if f.judging != nil {
+		f.judging(ctx)
+	}
 	switch {
 	case req.GetModel() == "nothing":
 		return nil, apierr.New(apierr.ModelNotFound, "there is no model %q", req.GetModel()).WithField("model")

@@ -1,10 +1,19 @@
 package search_test
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 )
 
@@ -77,6 +86,87 @@ func TestAnImportTellsWhatModelsDid(t *testing.T) {
 	}
 	if total != 15 {
 		t.Errorf("%d tokens were told of, want 15", total)
+	}
+}
+
+// trailing is what a call tells of models in its trailer.
+func trailing(t *testing.T, md metadata.MD) string {
+	t.Helper()
+	var works []*searchv1.ModelWork
+	for _, text := range md.Get("poterne-model-work-bin") {
+		w := new(searchv1.ModelWork)
+		if err := proto.Unmarshal([]byte(text), w); err != nil {
+			t.Fatal(err)
+		}
+		works = append(works, w)
+	}
+	return worked(works)
+}
+
+// A call that fails after models worked tells what they did; one that does not, tells it
+// in its answer alone.
+func TestFailuresTellWhatModelsDid(t *testing.T) {
+	h := newHarness(t)
+	ctx := h.as("ada")
+	h.create(ctx, "notes")
+	h.put(ctx, "notes", doc("a", "red apples"))
+	search := func(ctx context.Context, req *searchv1.SearchRequest) (string, error) {
+		var md metadata.MD
+		req.Collection = cmp.Or(req.GetCollection(), "notes")
+		_, err := h.client.Search(ctx, req, grpc.Trailer(&md))
+		return trailing(t, md), err
+	}
+	if got, err := search(ctx, &searchv1.SearchRequest{Query: "green"}); err != nil || got != "" {
+		t.Errorf("a search that is answered: %q, %v", got, err)
+	}
+	if got, err := search(ctx, &searchv1.SearchRequest{Query: "green", Filter: "year >>"}); err == nil || got != "" {
+		t.Errorf("a search that asked no model: %q, %v", got, err)
+	}
+	if got, err := search(ctx, &searchv1.SearchRequest{Query: "five red apples now", Rerank: &searchv1.Rerank{Model: "nothing"}}); apierr.ReasonOf(err) != apierr.InvalidArgument || got != "embed fake@v0 4/0" {
+		t.Errorf("a search whose reranker there is not: %q, %v", got, err)
+	}
+	// Its caller leaves while passages are judged.
+	leaving, leave := context.WithCancel(ctx)
+	h.inference.set(func(f *fakeInference) { f.judging = func(ctx context.Context) { leave(); <-ctx.Done() } })
+	got, err := search(leaving, &searchv1.SearchRequest{Query: "three green apples", Rerank: &searchv1.Rerank{Model: "judge"}})
+	if apierr.ReasonOf(err) != apierr.Cancelled || !strings.HasPrefix(got, "embed fake@v0 3/0") {
+		t.Errorf("a search whose caller leaves: %q, %v", got, err)
+	}
+	if err := os.RemoveAll(h.cfg.Index.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.cfg.Index.Dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.create(ctx, "nowhere")
+	if got, err := search(ctx, &searchv1.SearchRequest{Collection: "nowhere", Query: "two pears"}); apierr.ReasonOf(err) != apierr.Unavailable || got != "embed fake@v0 2/0" {
+		t.Errorf("a search without an index: %q, %v", got, err)
+	}
+}
+
+// Documents whose writer leaves, and an import that breaks off, tell it, too.
+func TestWritesThatFailTellWhatModelsDid(t *testing.T) {
+	h := newHarness(t)
+	ctx := h.as("ada")
+	h.create(ctx, "notes")
+	leaving, leave := context.WithCancel(ctx)
+	asked := 0
+	h.inference.set(func(f *fakeInference) {
+		f.hook = func(*inferencev1.EmbedRequest) error {
+			if asked++; asked == 2 {
+				leave()
+			}
+			return nil
+		}
+	})
+	var docs []*searchv1.Document
+	for i := range 200 { // more than are embedded at once
+		docs = append(docs, doc(fmt.Sprint("d", i), fmt.Sprint("word", i)))
+	}
+	var md metadata.MD
+	_, err := h.client.BatchUpsertDocuments(leaving, &searchv1.BatchUpsertDocumentsRequest{Collection: "notes", Documents: docs}, grpc.Trailer(&md))
+	if got := trailing(t, md); apierr.ReasonOf(err) != apierr.Cancelled || !strings.HasPrefix(got, "embed fake@v0 ") {
+		t.Errorf("documents: %q, %v", got, err)
 	}
 }
 

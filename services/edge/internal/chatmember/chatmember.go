@@ -79,7 +79,7 @@ func (t *Taker) judge(name, raw string) (bool, error) {
 		return false, invalid(name, "is called %s here", own)
 	}
 	switch name {
-	case "seed", "stop", "presence_penalty", "frequency_penalty", "prompt", "cache", "user", "memory":
+	case "seed", "stop", "presence_penalty", "frequency_penalty", "prompt", "cache", "user", "safety_identifier", "memory":
 		return true, nil
 	case "stream_options": // what it asks for a stream of this shape has anyhow, or has not
 		return false, nil

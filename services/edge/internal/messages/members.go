@@ -1,30 +1,6 @@
 package messages
 
-import (
-	"encoding/json"
-
-	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
-)
-
-const memberUser = "user" // of a chat
-
-// User returns whom a message is for: what Anthropic calls metadata.user_id, or the
-// member user of a chat; empty where it names nobody. A message that names two is
-// refused when it is answered.
-func User(req *edgev1.CreateMessageRequest) string {
-	if id := req.GetMetadata().GetUserId(); id != "" {
-		return id
-	}
-	raw, given := req.GetExtra()[memberUser]
-	if !given {
-		return ""
-	}
-	var user string
-	if json.Unmarshal([]byte(raw), &user) != nil {
-		return "" // it is refused when it is answered
-	}
-	return user
-}
+import edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 
 // memberNames are the members that a chat completion has under other names.
 func memberNames() map[string]string {

@@ -9,13 +9,12 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/identity"
-	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/clientaddr"
+	"github.com/poterne/poterne/services/edge/internal/enduser"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/limitrule"
-	"github.com/poterne/poterne/services/edge/internal/messages"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
 )
 
@@ -101,7 +100,7 @@ func userAndModel(ctx context.Context, class limit.Class, req any) (user, model 
 	if class != limit.Generate && class != limit.Embed && class != limit.Infer {
 		return "", ""
 	}
-	user = userOf(req)
+	user = enduser.Of(req)
 	switch r := req.(type) {
 	case interface{ GetModel() string }:
 		model = r.GetModel()
@@ -113,17 +112,4 @@ func userAndModel(ctx context.Context, class limit.Class, req any) (user, model 
 	}
 	model, _, _ = strings.Cut(model, "@")
 	return user, model
-}
-
-// userOf returns a request's own user, wherever its shape keeps it; empty where it
-// names none.
-func userOf(req any) string {
-	switch r := req.(type) {
-	case interface{ GetUser() string }:
-		return r.GetUser()
-	case *edgev1.CreateMessageRequest:
-		return messages.User(r)
-	default:
-		return ""
-	}
 }

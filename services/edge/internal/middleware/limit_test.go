@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/enduser"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
 
@@ -37,7 +38,7 @@ func TestLimitsFindTheUserOfEveryShape(t *testing.T) {
 		}
 		looked++
 		req := input(t, method)
-		if got := userOf(req); got != "" {
+		if got := enduser.Of(req); got != "" {
 			t.Errorf("%s: an empty request is for %q", method, got)
 		}
 		if m, ok := req.(*edgev1.CreateMessageRequest); ok {
@@ -45,7 +46,7 @@ func TestLimitsFindTheUserOfEveryShape(t *testing.T) {
 		} else if f := req.ProtoReflect().Descriptor().Fields().ByName("user"); f != nil {
 			req.ProtoReflect().Set(f, protoreflect.ValueOfString("zed"))
 		}
-		if got := userOf(req); got != "zed" {
+		if got := enduser.Of(req); got != "zed" {
 			t.Errorf("%s: the user is %q", method, got)
 		}
 	}
@@ -53,7 +54,7 @@ func TestLimitsFindTheUserOfEveryShape(t *testing.T) {
 		t.Errorf("only %d methods were looked at", looked)
 	}
 	for raw, want := range map[string]string{`"zed"`: "zed", `"z\u0065d"`: "zed", `null`: "", `7`: "", `{`: "", `"zed","user":"ada"`: ""} {
-		if got := userOf(&edgev1.CreateMessageRequest{Extra: map[string]string{"user": raw}}); got != want {
+		if got := enduser.Of(&edgev1.CreateMessageRequest{Extra: map[string]string{"user": raw}}); got != want {
 			t.Errorf("%s is read as %q", raw, got)
 		}
 	}

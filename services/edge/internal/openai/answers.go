@@ -17,6 +17,7 @@ import (
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/enduser"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/serving"
@@ -221,7 +222,7 @@ func (s *Server) planChat(ctx context.Context, req *edgev1.CreateChatCompletionR
 		return nil, nil //nolint:nilnil // there is no cache, and no plan
 	}
 	p, err := s.plan(ctx, &asked{
-		req: req, operation: "chat", model: req.GetModel(), user: req.GetUser(), cache: req.GetCache().GetJson(), extra: req.GetExtra(), chat: true,
+		req: req, operation: "chat", model: req.GetModel(), user: enduser.Of(req), cache: req.GetCache().GetJson(), extra: req.GetExtra(), chat: true,
 		deterministic: req.Temperature != nil && req.GetTemperature() == 0, prompt: req.GetPrompt(), retrieval: req.GetRetrieval(),
 		logprob: req.GetLogprobs(), memory: req.GetMemory() != nil,
 	})

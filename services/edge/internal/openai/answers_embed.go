@@ -76,7 +76,7 @@ func (s *Server) embedAll(ctx context.Context, req *edgev1.CreateEmbeddingReques
 		return nil, err
 	}
 	defer func() { hold.End(ctx, err) }()
-	if resp, err = s.embedOnce(ctx, ask, hold); err != nil {
+	if resp, err = s.embedOnce(ctx, ask, hold, s.embedDemand(req, ask, true)); err != nil {
 		return nil, err
 	}
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), 0)
@@ -89,20 +89,26 @@ func (s *Server) embedDemand(req *edgev1.CreateEmbeddingRequest, ask *inferencev
 	}
 }
 
-// embedOnce has an engine embed texts on account of a hold.
-func (s *Server) embedOnce(ctx context.Context, ask *inferencev1.EmbedRequest, hold metering.Hold) (*inferencev1.EmbedResponse, error) {
-	resp, err := askUnary(ctx, s, ask.GetModel(), true, func(ctx context.Context, attempts int32) (*inferencev1.EmbedResponse, error) {
+// embedOnce has an engine embed texts on account of a hold; second is what having them
+// embedded beside that may come to.
+func (s *Server) embedOnce(ctx context.Context, ask *inferencev1.EmbedRequest, hold metering.Hold, second metering.Demand) (*inferencev1.EmbedResponse, error) {
+	resp, err := askUnary(ctx, s, ask.GetModel(), &twice[*inferencev1.EmbedResponse]{second, embedUse}, func(ctx context.Context, attempts int32) (*inferencev1.EmbedResponse, error) {
 		return s.Inference.Embed(ctx, tryingOn(ask, attempts))
 	})
 	if err != nil {
 		return nil, err
 	}
 	explainWork(ctx, resp.GetServedBy())
-	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
+	hold.Note(embedUse(resp))
 	if len(resp.GetEmbeddings()) != len(ask.GetInputs()) {
 		return nil, engineFailed(fmt.Errorf("%d vectors for %d inputs", len(resp.GetEmbeddings()), len(ask.GetInputs())))
 	}
 	return resp, nil
+}
+
+// embedUse is what an answer used.
+func embedUse(resp *inferencev1.EmbedResponse) metering.Use {
+	return metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()}
 }
 
 func (s *Server) planEmbedding(ctx context.Context, req *edgev1.CreateEmbeddingRequest) (*plan, error) {

@@ -146,10 +146,10 @@ func (v *vectors) begin(ctx context.Context, b *respcache.Batch) error {
 		return err
 	}
 	v.began = true
-	s, p, keys := v.s, v.p, b.Keys
+	s, p, keys, second := v.s, v.p, b.Keys, v.s.embedDemand(v.req, ask, true)
 	b.Start(ctx, func(ctx context.Context) (_ map[respcache.Key]*respcache.Entry, err error) {
 		defer func() { hold.End(ctx, err) }()
-		resp, err := s.embedOnce(ctx, ask, hold)
+		resp, err := s.embedOnce(ctx, ask, hold, second)
 		if err != nil {
 			return nil, err
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
 	"github.com/poterne/poterne/services/edge/internal/conversation"
 	"github.com/poterne/poterne/services/edge/internal/detect"
+	"github.com/poterne/poterne/services/edge/internal/enduser"
 	"github.com/poterne/poterne/services/edge/internal/route"
 	"github.com/poterne/poterne/services/edge/internal/usagedetail"
 )
@@ -303,7 +304,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	if err := obeyChat(ctx, setHeader, req); err != nil {
 		return call{}, nil, err
 	}
-	user := req.GetUser() // as it came: whose requests are alike
+	user := enduser.Of(req) // as it came: whose requests are alike
 	out := &rests{asked: req.GetRetrieval() != nil}
 	var err error
 	if req.GetMemory() != nil { // before the detectors: they look at all that the model reads

@@ -71,7 +71,7 @@ func (s *Server) inspectChat(ctx context.Context, req *edgev1.CreateChatCompleti
 		in.Extra(named.GetExtra())
 	}
 	inspectStop(in, req.GetStop())
-	req.User = in.Text(req.GetUser())
+	req.User, req.SafetyIdentifier = in.Text(req.GetUser()), in.Text(req.GetSafetyIdentifier())
 	in.Extra(req.GetStreamOptions().GetExtra())
 	in.Extra(req.GetExtra())
 	if err := in.Err(); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/explain"
@@ -44,38 +45,55 @@ func (s *Server) mirror(ctx context.Context, c call) {
 		explainMirror(ctx, "not-mirrored", not, about)
 		return
 	}
-	explainMirror(ctx, "mirrored", "a copy is worked on, which nobody waits for", modelAttribute(t.Mirror.Model))
+	explainMirror(ctx, "copied", "a copy is sent, which nobody waits for", modelAttribute(t.Mirror.Model))
 	req.Priority, req.WaitForReady = inferencev1.Priority_PRIORITY_BATCH, nil
-	// The request's record ends with the request.
+	// What the copy uses is not the request's. What became of it is in the request's record
+	// where it is known before that ends.
 	own, cancel := context.WithTimeout(audit.NewContext(context.WithoutCancel(own), nil), mirrorTime)
 	go func() {
 		defer func() { <-s.mirrors }()
 		defer cancel()
-		if s.mirrored(own, c, req) != nil {
-			count("failed")
-			return
-		}
-		count("answered")
+		end := endOf(s.mirrored(own, c, req))
+		count(end.counted)
+		explainMirror(ctx, end.outcome, end.why, modelAttribute(t.Mirror.Model))
 	}()
 }
 
-// explainMirror notes what became of the copy of a request; what a model makes of it is
-// not the request's.
+// mirrorEnd is what became of a copy: as it is counted, and as it is explained.
+type mirrorEnd struct{ counted, outcome, why string }
+
+// endOf is what an error says of a copy; begun, that a model was asked.
+func endOf(begun bool, err error) mirrorEnd {
+	switch {
+	case err == nil:
+		return mirrorEnd{"answered", "mirrored", "the copy was answered"}
+	case !begun:
+		return mirrorEnd{"refused", "not-mirrored", "a limit or budget has no room for the copy"}
+	case apierr.ReasonOf(err) == apierr.ModelNotFound:
+		return mirrorEnd{"no-model", "not-mirrored", "there is no such model"}
+	default:
+		return mirrorEnd{"failed", "mirror-failed", "the copy failed: " + string(apierr.ReasonOf(err))}
+	}
+}
+
+// explainMirror notes what becomes of the copy of a request; what comes after the request's
+// end is lost.
 func explainMirror(ctx context.Context, outcome, why string, model explain.Attribute) {
 	audit.From(ctx).Decide(explain.Decision{Step: explain.Route, Outcome: outcome, Detail: why, Attributes: []explain.Attribute{model}})
 }
 
-func (s *Server) mirrored(ctx context.Context, c call, req *inferencev1.InvokeRequest) (err error) {
+// mirrored has a model work on a copy; begun says that it was asked.
+func (s *Server) mirrored(ctx context.Context, c call, req *inferencev1.InvokeRequest) (begun bool, err error) {
 	d := s.demand(c, req)
 	d.Beside = true
 	hold, err := s.Meters.Begin(ctx, d, func(metadata.MD) error { return nil })
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { hold.End(ctx, err) }()
 	resp, err := s.Inference.Invoke(ctx, req)
 	if err == nil {
 		hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
 	}
-	return err
+	return true, err
 }

@@ -12,6 +12,7 @@ import (
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 	"github.com/poterne/poterne/services/edge/internal/contextbuilder"
+	"github.com/poterne/poterne/services/edge/internal/enduser"
 )
 
 // HeaderRetrieval says not-found where a question was answered without a model,
@@ -54,7 +55,7 @@ func (s *Server) promptTokens(ctx context.Context, req *edgev1.CreateChatComplet
 		return 0, err
 	}
 	ask := &inferencev1.CountTokensRequest{
-		Model: req.GetModel(), Operation: workerv1.Operation_OPERATION_CHAT, Body: body, RoutingKey: routingKey(ctx, req.GetUser()),
+		Model: req.GetModel(), Operation: workerv1.Operation_OPERATION_CHAT, Body: body, RoutingKey: routingKey(ctx, enduser.Of(req)),
 		SessionId: h.Session, ExperimentHeaders: h.Headers, ServingPrompt: true,
 	}
 	if p := req.GetPrompt(); p != nil {

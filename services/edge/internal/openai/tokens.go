@@ -9,6 +9,7 @@ import (
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
+	"github.com/poterne/poterne/services/edge/internal/enduser"
 )
 
 const objectTokenCount = "token_count"
@@ -31,7 +32,7 @@ func (s *Server) CountTokens(ctx context.Context, req *edgev1.CountTokensRequest
 		return nil, err
 	}
 	resp, err := s.Inference.CountTokens(ctx, &inferencev1.CountTokensRequest{
-		Model: req.GetModel(), Operation: operation, Body: body, RoutingKey: routingKey(ctx, req.GetUser()),
+		Model: req.GetModel(), Operation: operation, Body: body, RoutingKey: routingKey(ctx, enduser.Of(prompt)),
 		SessionId: h.Session, ExperimentHeaders: h.Headers,
 	})
 	if err != nil {
@@ -58,7 +59,8 @@ func promptOf(req *edgev1.CountTokensRequest) (workerv1.Operation, proto.Message
 		return 0, nil, invalid("prompt", "must not be given besides messages")
 	case chat:
 		m := &edgev1.CreateChatCompletionRequest{
-			Model: req.GetModel(), Messages: req.GetMessages(), Tools: req.GetTools(), User: req.GetUser(), Extra: req.GetExtra(),
+			Model: req.GetModel(), Messages: req.GetMessages(), Tools: req.GetTools(), User: req.GetUser(),
+			SafetyIdentifier: req.GetSafetyIdentifier(), Extra: req.GetExtra(),
 		}
 		return workerv1.Operation_OPERATION_CHAT, m, checkChat(m)
 	case text && len(req.GetTools()) > 0:

@@ -3,6 +3,8 @@ package openai
 import (
 	"context"
 
+	"google.golang.org/grpc/metadata"
+
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/explain"
@@ -14,10 +16,17 @@ import (
 // it, 0 for as many as the service has.
 type asking[T any] func(ctx context.Context, attempts int32) (T, error)
 
+// twice is work that may be done a second time while the first is in hand: what that may
+// come to, and what of it an answer tells.
+type twice[T any] struct {
+	demand metering.Demand
+	use    func(T) metering.Use
+}
+
 // askUnary asks the inference service for vectors or scores: again as the request's
-// route says, or where it has none when the connection fails. hedges says that the work
-// may be done twice, if the route says so.
-func askUnary[T any](ctx context.Context, s *Server, model string, hedges bool, ask asking[T]) (out T, err error) {
+// route says, or where it has none when the connection fails. hedge is about the second
+// one, if the route wants the work done twice; nil: it never is.
+func askUnary[T any](ctx context.Context, s *Server, model string, hedge *twice[T], ask asking[T]) (out T, err error) {
 	rt := routedFrom(ctx)
 	if rt == nil {
 		for attempt := 1; ; attempt++ {
@@ -31,8 +40,8 @@ func askUnary[T any](ctx context.Context, s *Server, model string, hedges bool, 
 	defer cancel()
 	t := &trip{s: s, rt: rt, course: s.Router.Begin(rt.route, rt.tenant, model, false)}
 	t.try = func(ctx context.Context, req *inferencev1.InvokeRequest, _ metering.Hold, first func() error) (err error) {
-		if delay := rt.route.Hedge.Delay; hedges && delay > 0 {
-			out, err = hedged(ctx, s, t, model, func(ctx context.Context) (T, error) { return ask(ctx, req.GetMaxAttempts()) })
+		if delay := rt.route.Hedge.Delay; hedge != nil && delay > 0 {
+			out, err = hedged(ctx, s, t, model, hedge, func(ctx context.Context) (T, error) { return ask(ctx, req.GetMaxAttempts()) })
 		} else {
 			out, err = ask(ctx, req.GetMaxAttempts())
 		}
@@ -46,15 +55,29 @@ func askUnary[T any](ctx context.Context, s *Server, model string, hedges bool, 
 	return out, err
 }
 
-// hedged asks a second time where the first answer does not come soon. Only the answer
-// that wins is billed: the other one's work ends with its context.
-func hedged[T any](ctx context.Context, s *Server, t *trip, model string, ask func(ctx context.Context) (T, error)) (T, error) {
-	second := false
+// hedged asks a second time where the first answer does not come soon, if there is room
+// for it in the caller's budgets and limits. The answer that wins is its caller's to bill.
+// The other one's work ends with its context: what it used is known, and billed beside the
+// request, where its answer had come all the same.
+func hedged[T any](ctx context.Context, s *Server, t *trip, model string, work *twice[T], ask func(ctx context.Context) (T, error)) (T, error) {
+	var second metering.Hold
 	out, won, err := route.Hedged(ctx, s.Clock, t.rt.route.Hedge.Delay, func() bool {
-		second = s.Router.Budget().Withdraw(t.rt.tenant)
-		return second
-	}, ask)
-	if second {
+		if !s.Router.Budget().Withdraw(t.rt.tenant) {
+			return false
+		}
+		hold, err := s.Meters.Begin(ctx, work.demand, func(metadata.MD) error { return nil })
+		if err != nil {
+			return false
+		}
+		second = hold
+		return true
+	}, func(ctx context.Context, _ int) (T, error) { return ask(ctx) }, func(out T, err error) {
+		if err == nil {
+			second.Note(work.use(out))
+		}
+		second.End(audit.NewContext(ctx, nil), err) // the request's record ends with the request
+	})
+	if second != nil {
 		t.rt.more.Add(1)
 		outcome := "lost"
 		if won == 2 && err == nil {

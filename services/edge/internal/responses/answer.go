@@ -32,7 +32,7 @@ func begun(a ask, id string, created int64) *edgev1.Response {
 		Id: responseID(id), Object: "response", CreatedAt: created, Status: statusWorking, Instructions: req.Instructions, Model: req.GetModel(),
 		ParallelToolCalls: req.ParallelToolCalls == nil || req.GetParallelToolCalls(), Store: a.store, Temperature: req.Temperature, TopP: req.TopP,
 		MaxOutputTokens: req.MaxOutputTokens, Tools: req.GetTools(), ToolChoice: req.GetToolChoice(), Text: req.GetText(), Truncation: "disabled",
-		Metadata: req.GetMetadata(), User: req.GetUser(),
+		Metadata: req.GetMetadata(), User: req.GetUser(), SafetyIdentifier: req.GetSafetyIdentifier(),
 	}
 	if r.GetToolChoice() == nil {
 		r.ToolChoice = &edgev1.ResponseToolChoice{Choice: &edgev1.ResponseToolChoice_Mode{Mode: "auto"}}

@@ -79,7 +79,7 @@ func chatRequest(req *edgev1.CreateResponseRequest, history, items []*edgev1.Res
 	}
 	out := &edgev1.CreateChatCompletionRequest{
 		Model: req.GetModel(), Messages: c.Messages, MaxCompletionTokens: req.MaxOutputTokens, Temperature: req.Temperature, TopP: req.TopP,
-		User: req.GetUser(), Retrieval: req.GetRetrieval(), Extra: maps.Clone(req.GetExtra()),
+		User: req.GetUser(), SafetyIdentifier: req.GetSafetyIdentifier(), Retrieval: req.GetRetrieval(), Extra: maps.Clone(req.GetExtra()),
 	}
 	if out.Extra == nil {
 		out.Extra = make(map[string]string)

@@ -189,14 +189,14 @@ func TestAModelThatFailsIsPassedOver(t *testing.T) {
 }
 
 func TestHedges(t *testing.T) {
-	slow := func(first, second time.Duration) (func(ctx context.Context) (int, error), *atomic.Int32) {
+	slow := func(first, second time.Duration) (func(ctx context.Context, who int) (int, error), *atomic.Int32) {
 		calls := new(atomic.Int32)
-		return func(ctx context.Context) (int, error) {
-			n, wait := int(calls.Add(1)), first
-			if n == 2 {
+		return func(ctx context.Context, who int) (int, error) {
+			wait := first
+			if calls.Add(1); who == 2 {
 				wait = second
 			}
-			return n, clock.Sleep(ctx, clock.Real(), wait)
+			return who, clock.Sleep(ctx, clock.Real(), wait)
 		}, calls
 	}
 	yes, no := func() bool { return true }, func() bool { return false }
@@ -214,21 +214,48 @@ func TestHedges(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			do, calls := slow(c.first, c.second)
 			begin := time.Now()
-			out, won, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, c.spend, do)
+			var lost []error
+			out, won, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, c.spend, do, func(n int, err error) {
+				if n == c.won {
+					t.Errorf("%s: the one that won is told as lost", name)
+				}
+				lost = append(lost, err)
+			})
 			if took := time.Since(begin); err != nil || won != c.won || out != c.won || int(calls.Load()) != c.calls || took != c.took {
 				t.Errorf("%s: %d won, %d calls, %v, %v", name, won, calls.Load(), took, err)
+			}
+			if synctest.Wait(); len(lost) != c.calls-1 || len(lost) == 1 && !errors.Is(lost[0], context.Canceled) {
+				t.Errorf("%s: lost are %v", name, lost)
 			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
 		var n atomic.Int32
-		_, _, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, yes, func(ctx context.Context) (int, error) {
+		lost := 0
+		_, won, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, yes, func(ctx context.Context, _ int) (int, error) {
 			n.Add(1)
 			return 0, errors.Join(broken, clock.Sleep(ctx, clock.Real(), 200*time.Millisecond))
+		}, func(int, error) { lost++ })
+		if !errors.Is(err, broken) || n.Load() != 2 || won != 2 || lost != 1 {
+			t.Errorf("%v of %d after %d, %d lost", err, won, n.Load(), lost)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // an answer that comes all the same
+		var lost atomic.Int32
+		out, _, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, yes, func(_ context.Context, who int) (int, error) {
+			return who, clock.Sleep(context.WithoutCancel(t.Context()), clock.Real(), 150*time.Millisecond)
+		}, func(n int, err error) {
+			if err == nil {
+				lost.Store(int32(n))
+			}
 		})
-		if !errors.Is(err, broken) || n.Load() != 2 {
-			t.Errorf("%v after %d", err, n.Load())
+		if synctest.Wait(); out != 1 || err != nil || lost.Load() != 0 {
+			t.Errorf("%d, %v; %d lost before it ended", out, err, lost.Load())
+		}
+		<-time.After(time.Second)
+		if synctest.Wait(); lost.Load() != 2 {
+			t.Errorf("%d lost, and not the second", lost.Load())
 		}
 	})
 }

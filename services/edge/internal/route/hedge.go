@@ -9,8 +9,12 @@ import (
 
 // Hedged does something, and does it a second time unless it has ended after delay and
 // if spend lets it. The first that succeeds wins, and the other one's context ends; one
-// that fails counts when nothing else is to come. won is 1 or 2.
-func Hedged[T any](ctx context.Context, c clock.Clock, delay time.Duration, spend func() bool, do func(ctx context.Context) (T, error)) (out T, won int, err error) {
+// that fails counts when nothing else is to come. won is 1 or 2, and so is what do is told
+// of itself. Where it was done twice, lost is called once, with what the other one came
+// to: perhaps after Hedged has returned, and on another goroutine.
+func Hedged[T any](
+	ctx context.Context, c clock.Clock, delay time.Duration, spend func() bool, do func(ctx context.Context, who int) (T, error), lost func(T, error),
+) (out T, won int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type ended struct {
@@ -18,9 +22,9 @@ func Hedged[T any](ctx context.Context, c clock.Clock, delay time.Duration, spen
 		who int
 		err error
 	}
-	results := make(chan ended, 2) // so that the one that loses does not wait for anybody
+	results := make(chan ended, 2)
 	run := func(who int) {
-		out, err := do(ctx)
+		out, err := do(ctx, who)
 		results <- ended{out, who, err}
 	}
 	go run(1)
@@ -30,8 +34,17 @@ func Hedged[T any](ctx context.Context, c clock.Clock, delay time.Duration, spen
 	for {
 		select {
 		case r := <-results:
-			if inHand--; r.err == nil || inHand == 0 {
+			switch inHand--; {
+			case inHand == 0:
 				return r.out, r.who, r.err
+			case r.err != nil:
+				lost(r.out, r.err)
+			default:
+				go func() { // nobody waits for the one that loses
+					r := <-results
+					lost(r.out, r.err)
+				}()
+				return r.out, r.who, nil
 			}
 		case <-late:
 			if late = nil; spend() {

@@ -102,6 +102,9 @@ func (s *importing) reserve(req *searchv1.ImportDocumentsRequest) error {
 func (s *importing) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
 	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			s.left(worksOf(s.Trailer()))
+		}
 		s.finish(err)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -130,6 +133,13 @@ func (s *importing) settle(resp *searchv1.ImportDocumentsResponse) {
 		n++
 	}
 	s.end(n, nil)
+}
+
+// left notes what an import that fails tells of at its end.
+func (s *importing) left(works []*searchv1.ModelWork) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.works = append(s.works, works...)
 }
 
 // finish ends all holds.

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -21,7 +22,10 @@ type wire struct {
 	closed  bool
 	answers []*searchv1.ImportDocumentsResponse
 	end     error
+	trailer metadata.MD
 }
+
+func (w *wire) Trailer() metadata.MD { return w.trailer }
 
 func (w *wire) SendMsg(any) error { w.sent++; return nil }
 
@@ -115,13 +119,16 @@ func TestAnImportEndsWithARefusal(t *testing.T) {
 // leaves is given back.
 func TestAnImportThatBreaksOff(t *testing.T) {
 	n := new(notes)
-	s := importOf(t, t.Context(), n, &wire{end: errors.New("reset"), answers: []*searchv1.ImportDocumentsResponse{settled(10, work("embed", "e5", 1, 2, 0))}})
+	s := importOf(t, t.Context(), n, &wire{
+		end: errors.New("reset"), answers: []*searchv1.ImportDocumentsResponse{settled(10, work("embed", "e5", 1, 2, 0))},
+		trailer: trailing(t, work("embed", "e5", 1, 5, 0)),
+	})
 	_ = s.SendMsg(linesOf("aa", "b"))
 	_ = s.RecvMsg(new(searchv1.ImportDocumentsResponse))
 	if err := s.RecvMsg(new(searchv1.ImportDocumentsResponse)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("got %v", err)
 	}
-	n.want(t, "embed e5 3 bytes 0 documents retrieval/embed", "embed ends: e5@v1 2 tokens 0 documents false")
+	n.want(t, "embed e5 3 bytes 0 documents retrieval/embed", "embed ends: e5@v1 7 tokens 0 documents false")
 
 	synctest.Test(t, func(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())

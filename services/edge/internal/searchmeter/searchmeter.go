@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -35,7 +36,9 @@ type conn struct {
 
 // New returns a connection to the search service by next. A search, a batch of documents
 // and each message of an import reserve what models may do for them before they are sent,
-// and settle what they did. A service that tells nothing of that uses nothing.
+// and settle what they did, also where they fail. A service that tells nothing of that uses
+// nothing. Of a search that is asked twice at once, each reserves and settles its own: the
+// context of the second is from Again.
 func New(next grpc.ClientConnInterface, o Options) grpc.ClientConnInterface {
 	if len(o.Meters) == 0 {
 		return next
@@ -56,17 +59,28 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 	if err != nil {
 		return err
 	}
-	err = c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+	var trailer metadata.MD
+	err = c.ClientConnInterface.Invoke(ctx, method, args, reply, append(slices.Clip(opts), grpc.Trailer(&trailer))...)
 	var works []*searchv1.ModelWork
 	if told, ok := reply.(teller); ok && err == nil {
 		works = told.GetModelWork()
+	} else if err != nil {
+		works = worksOf(trailer)
 	}
 	b.end(ctx, works, err)
-	if c.o.Part == "" && len(works) > 0 {
+	if c.o.Part == "" && len(works) > 0 && ctx.Err() == nil {
 		audit.From(ctx).SetTokens(tokens(works), 0)
 	}
 	return err
 }
+
+type again struct{}
+
+// Again returns the context of a search that is asked a second time while the first is in
+// hand: the answer's header is the first one's, and what is done for it has its own entry.
+func Again(ctx context.Context) context.Context { return context.WithValue(ctx, again{}, true) }
+
+func isAgain(ctx context.Context) bool { return ctx.Value(again{}) != nil }
 
 // teller is an answer that tells what models did.
 type teller interface {
@@ -84,6 +98,9 @@ func (c *conn) begin(ctx context.Context, demands []metering.Demand) (_ *bill, e
 	b := new(bill)
 	header := make(metadata.MD)
 	for _, d := range demands {
+		if isAgain(ctx) {
+			d.Part = "" // which is the first one's
+		}
 		hold, err := c.o.Meters.Begin(ctx, d, func(md metadata.MD) error {
 			maps.Copy(header, md) // the later one knows of both
 			return nil
@@ -104,7 +121,7 @@ func (c *conn) begin(ctx context.Context, demands []metering.Demand) (_ *bill, e
 
 // tell puts what the meters say into the header of a search's own answer.
 func (c *conn) tell(ctx context.Context, header metadata.MD) error {
-	if c.o.Part != "" || len(header) == 0 {
+	if c.o.Part != "" || len(header) == 0 || isAgain(ctx) {
 		return nil
 	}
 	return grpc.SetHeader(ctx, header)
@@ -113,8 +130,7 @@ func (c *conn) tell(ctx context.Context, header metadata.MD) error {
 // errNoWork ends a hold of which nothing was used: no model had to work.
 var errNoWork = errors.New("no model had to work")
 
-// end settles what was told. What an answer does not tell of, and everything of a call
-// that failed, is given back.
+// end settles what was told. What neither an answer nor a failure tells of is given back.
 func (b *bill) end(ctx context.Context, works []*searchv1.ModelWork, err error) {
 	for i, hold := range b.holds {
 		switch use, ok := useOf(works, b.kinds[i]); {

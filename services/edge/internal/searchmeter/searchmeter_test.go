@@ -79,14 +79,20 @@ func (h *noted) End(_ context.Context, err error) {
 // backend answers every call.
 type backend struct {
 	grpc.ClientConnInterface
-	asked  int
-	answer proto.Message
-	err    error
-	stream grpc.ClientStream
+	asked   int
+	answer  proto.Message
+	err     error
+	trailer metadata.MD
+	stream  grpc.ClientStream
 }
 
-func (b *backend) Invoke(_ context.Context, _ string, _, reply any, _ ...grpc.CallOption) error {
+func (b *backend) Invoke(_ context.Context, _ string, _, reply any, opts ...grpc.CallOption) error {
 	b.asked++
+	for _, o := range opts {
+		if to, ok := o.(grpc.TrailerCallOption); ok {
+			*to.TrailerAddr = b.trailer
+		}
+	}
 	if into, ok := reply.(proto.Message); ok && b.answer != nil {
 		proto.Merge(into, b.answer)
 	}
@@ -174,6 +180,51 @@ func TestAFailureIsGivenBack(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	n.want(t, "embed e5 4 bytes 0 documents retrieval/embed", "embed ends: false")
+}
+
+// trailing is a trailer that tells of works.
+func trailing(t *testing.T, works ...*searchv1.ModelWork) metadata.MD {
+	t.Helper()
+	md := make(metadata.MD)
+	for _, w := range works {
+		text, err := proto.Marshal(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		md.Append(trailerWork, string(text))
+	}
+	return md
+}
+
+// What models did before a search failed is settled; what an answer tells is not told
+// twice.
+func TestAFailureIsSettledByItsTrailer(t *testing.T) {
+	n, b := new(notes), &backend{err: apierr.New(apierr.Unavailable, "away"), trailer: trailing(t, work("embed", "e5", 2, 3, 0))}
+	ask := &searchv1.SearchRequest{Query: "four", Rerank: &searchv1.Rerank{Model: "judge", TopN: 10}}
+	if err := search(t.Context(), retrieving(n, b), ask); apierr.ReasonOf(err) != apierr.Unavailable {
+		t.Errorf("got %v", err)
+	}
+	began := []string{"embed e5 4 bytes 0 documents retrieval/embed", "rerank judge 2040 bytes 10 documents retrieval/rerank"}
+	n.want(t, append(began, "embed ends: e5@v2 3 tokens 0 documents false", "rerank ends: false")...)
+
+	b.err, b.answer = nil, &searchv1.SearchResponse{ModelWork: []*searchv1.ModelWork{work("embed", "e5", 2, 3, 0)}}
+	if err := search(t.Context(), retrieving(n, b), ask); err != nil {
+		t.Fatal(err)
+	}
+	n.want(t, append(began, "embed ends: e5@v2 3 tokens 0 documents true", "rerank ends: false")...)
+
+	b.err, b.trailer = apierr.New(apierr.Unavailable, "away"), metadata.Pairs(trailerWork, "\xff\xff")
+	_ = search(t.Context(), retrieving(n, b), ask)
+	n.want(t, append(began, "embed ends: false", "rerank ends: false")...)
+}
+
+// A search that is asked a second time has entries of its own.
+func TestASecondSearchIsBesideTheFirst(t *testing.T) {
+	n, b := new(notes), &backend{answer: &searchv1.SearchResponse{ModelWork: []*searchv1.ModelWork{work("embed", "e5", 2, 3, 0)}}}
+	if err := search(Again(t.Context()), retrieving(n, b), &searchv1.SearchRequest{Query: "four"}); err != nil {
+		t.Fatal(err)
+	}
+	n.want(t, "embed e5 4 bytes 0 documents ", "embed ends: e5@v2 3 tokens 0 documents true")
 }
 
 // ticking is a clock that is set by hand.

@@ -3,11 +3,35 @@ package searchmeter
 import (
 	"math"
 
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 )
+
+// trailerWork is where a call without an answer tells what models did, as the search
+// service's contract says.
+const trailerWork = "poterne-model-work-bin"
+
+// maxWorks bounds what is read of a trailer: a request has one work for each kind, or two
+// while a collection changes over.
+const maxWorks = 64
+
+// worksOf is what a call that failed tells. What cannot be read was not told.
+func worksOf(trailer metadata.MD) []*searchv1.ModelWork {
+	texts := trailer.Get(trailerWork)
+	var out []*searchv1.ModelWork
+	for _, text := range texts[:min(len(texts), maxWorks)] {
+		w := new(searchv1.ModelWork)
+		if proto.Unmarshal([]byte(text), w) == nil {
+			out = append(out, w)
+		}
+	}
+	return out
+}
 
 // useOf sums the work of a kind. A request has one version of a model work, but for one
 // during which another began to serve: then it is on account of the one that did most.

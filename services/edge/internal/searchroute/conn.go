@@ -16,6 +16,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/explain"
 	"github.com/poterne/poterne/services/edge/internal/openai"
 	"github.com/poterne/poterne/services/edge/internal/route"
+	"github.com/poterne/poterne/services/edge/internal/searchmeter"
 )
 
 // errRouteTime is the cause for which a route ends a search.
@@ -83,10 +84,13 @@ func (c *conn) search(ctx context.Context, t *route.Route, tenant, method string
 	out, won, err := route.Hedged(ctx, c.router.Clock, t.Hedge.Delay, func() bool {
 		second = c.router.Budget().Withdraw(tenant)
 		return second
-	}, func(ctx context.Context) (proto.Message, error) {
+	}, func(ctx context.Context, who int) (proto.Message, error) {
+		if who == 2 {
+			ctx = searchmeter.Again(ctx)
+		}
 		reply := into.ProtoReflect().New().Interface()
 		return reply, c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
-	})
+	}, func(proto.Message, error) {}) // the connection has billed it
 	if second {
 		if err := tell(ctx, openai.HeaderAttempts, "2"); err != nil {
 			return err

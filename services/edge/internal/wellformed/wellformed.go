@@ -25,7 +25,10 @@ func chat(m *edgev1.CreateChatCompletionRequest) bool {
 	if m.Retrieval != nil || m.Prompt != nil || m.Memory != nil || m.Stop != nil || m.ToolChoice != nil || len(m.Tools) > 0 {
 		return false
 	}
-	if m.Model == "" || len(m.Model) > maxText || len(m.User) > maxText || len(m.Messages) == 0 || len(m.Messages) > maxMessages {
+	if m.Model == "" || len(m.Model) > maxText || len(m.User) > maxText || len(m.SafetyIdentifier) > maxText {
+		return false
+	}
+	if len(m.Messages) == 0 || len(m.Messages) > maxMessages {
 		return false
 	}
 	if !within(m.Temperature, 0, 2) || !within(m.TopP, 0, 1) || !within(m.PresencePenalty, -2, 2) || !within(m.FrequencyPenalty, -2, 2) {

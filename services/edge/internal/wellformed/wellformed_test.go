@@ -19,7 +19,7 @@ func TestWhatIsSureKeepsTheRules(t *testing.T) {
 	testkit.CheckShortcut(t, wellformed.Sure, &edgev1.CreateChatCompletionRequest{
 		Model: "m", Messages: []*edgev1.ChatMessage{text("system", "be brief"), text("user", "why?"), text("assistant", "so"), text("tool", "1")},
 		Temperature: new(float64(0.2)), TopP: new(float64(1)), N: new(int32(1)), MaxTokens: new(int32(16)), MaxCompletionTokens: new(int32(1)),
-		PresencePenalty: new(float64(-2)), FrequencyPenalty: new(float64(2)), TopLogprobs: new(int32(20)), Seed: new(int64(-1)), User: "u",
+		PresencePenalty: new(float64(-2)), FrequencyPenalty: new(float64(2)), TopLogprobs: new(int32(20)), Seed: new(int64(-1)), User: "u", SafetyIdentifier: "s",
 		StreamOptions: &edgev1.StreamOptions{IncludeUsage: new(true)}, Extra: map[string]string{"cache_prompt": "true"},
 	})
 }

@@ -15,7 +15,7 @@ const refreshNone = "none"
 const warnBehind = "the documents are kept, and will be found once the collection's index can be used again"
 
 // BatchUpsertDocuments implements SearchService.
-func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUpsertDocumentsRequest) (*searchv1.BatchUpsertDocumentsResponse, error) {
+func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUpsertDocumentsRequest) (answer *searchv1.BatchUpsertDocumentsResponse, err error) {
 	who, c, err := s.collection(ctx, req.GetCollection())
 	if err != nil {
 		return nil, err
@@ -25,6 +25,7 @@ func (s *Server) BatchUpsertDocuments(ctx context.Context, req *searchv1.BatchUp
 		docs[i] = inputOf(d)
 	}
 	ctx, work := modelwork.NewContext(ctx)
+	defer func() { tellWithout(ctx, work, answer.GetModelWork(), err, trailerOf(ctx)) }()
 	results, generation, err := s.o.Ingester.Upsert(ctx, c, who.writes(), docs, req.GetRefresh() != refreshNone)
 	if err != nil && results == nil {
 		return nil, err

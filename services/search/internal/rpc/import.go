@@ -16,7 +16,7 @@ import (
 )
 
 // ImportDocuments implements SearchService.
-func (s *Server) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.ImportDocumentsRequest, searchv1.ImportDocumentsResponse]) error {
+func (s *Server) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.ImportDocumentsRequest, searchv1.ImportDocumentsResponse]) (err error) {
 	ctx := stream.Context()
 	first, err := stream.Recv()
 	if errors.Is(err, io.EOF) {
@@ -36,6 +36,7 @@ func (s *Server) ImportDocuments(stream grpc.BidiStreamingServer[searchv1.Import
 		return err
 	}
 	ctx, work := modelwork.NewContext(ctx)
+	defer func() { tellWithout(ctx, work, nil, err, stream.SetTrailer) }()
 	return s.o.Importer.Run(ctx, imports.Request{
 		Collection: c, By: who.writes(), First: first.GetFirstLine(), Wait: first.GetRefresh() != refreshNone,
 	}, &importStream{server: s, ctx: ctx, stream: stream, work: work})

@@ -21,7 +21,9 @@ const (
 )
 
 // Search implements SearchService.
-func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*searchv1.SearchResponse, error) {
+func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (answer *searchv1.SearchResponse, err error) {
+	ctx, work := modelwork.NewContext(ctx)
+	defer func() { tellWithout(ctx, work, answer.GetModelWork(), err, trailerOf(ctx)) }()
 	began := s.o.Clock.Now()
 	who, c, err := s.collection(ctx, req.GetCollection())
 	if err != nil {
@@ -42,7 +44,6 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	if err != nil {
 		return nil, err
 	}
-	ctx, work := modelwork.NewContext(ctx)
 	a, err := s.o.Searcher.Search(ctx, c, query.Request{
 		Principals: who.principals, Query: req.GetQuery(), Filter: req.GetFilter(), Required: req.GetRequiredFilter(),
 		TopK:   min(int(cmp.Or(max(0, req.GetTopK()), defaultTopK)), maxTopK),
@@ -56,7 +57,7 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 	}
 	resp := &searchv1.SearchResponse{
 		Generation: a.Generation, Mode: string(a.Mode), Warnings: a.Warnings,
-		NextPageToken: a.NextPageToken, RerankedBy: a.RerankedBy, ModelWork: workToProto(work),
+		NextPageToken: a.NextPageToken, RerankedBy: a.RerankedBy,
 	}
 	resp.Facets, resp.Suggestion, resp.Language = facetsToProto(req.GetFacets(), a.Facets), a.Suggestion, a.Language
 	for _, h := range a.Hits {
@@ -77,5 +78,6 @@ func (s *Server) Search(ctx context.Context, req *searchv1.SearchRequest) (*sear
 			s.o.Metrics.Leg(ctx, string(leg), took)
 		}
 	}
+	resp.ModelWork = workToProto(work)
 	return resp, nil
 }

@@ -68,6 +68,9 @@ type CreateChatCompletionRequest struct {
 	// Answer from documents: what the caller may read is looked up and packed
 	// into the prompt. Never sent to the engine.
 	Retrieval *Retrieval `protobuf:"bytes,20,opt,name=retrieval,proto3" json:"retrieval,omitempty"`
+	// The caller's own user by OpenAI's newer name; where `user` is given, too, that
+	// one counts.
+	SafetyIdentifier string `protobuf:"bytes,21,opt,name=safety_identifier,json=safetyIdentifier,proto3" json:"safety_identifier,omitempty"`
 	// The prompt of the registry that the conversation begins with: its messages,
 	// with the variables filled in, go before `messages`. Never sent to the engine.
 	Prompt *ChatPrompt `protobuf:"bytes,70,opt,name=prompt,proto3" json:"prompt,omitempty"`
@@ -253,6 +256,13 @@ func (x *CreateChatCompletionRequest) GetRetrieval() *Retrieval {
 		return x.Retrieval
 	}
 	return nil
+}
+
+func (x *CreateChatCompletionRequest) GetSafetyIdentifier() string {
+	if x != nil {
+		return x.SafetyIdentifier
+	}
+	return ""
 }
 
 func (x *CreateChatCompletionRequest) GetPrompt() *ChatPrompt {
@@ -1986,7 +1996,7 @@ var File_poterne_edge_v1_chat_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1cpoterne/edge/v1/memory.proto\x1a\x1fpoterne/search/v1/answers.proto\"\x89\f\n" +
+	"\x1apoterne/edge/v1/chat.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1cpoterne/edge/v1/memory.proto\x1a\x1fpoterne/search/v1/answers.proto\"\xc4\f\n" +
 	"\x1bCreateChatCompletionRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12E\n" +
@@ -2013,7 +2023,8 @@ const file_poterne_edge_v1_chat_proto_rawDesc = "" +
 	"\ftop_logprobs\x18\x12 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00H\n" +
 	"R\vtopLogprobs\x88\x01\x01\x12 \n" +
 	"\x04user\x18\x13 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x04user\x128\n" +
-	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x123\n" +
+	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x129\n" +
+	"\x11safety_identifier\x18\x15 \x01(\tB\f\xbaH\x05r\x03\x18\x80\x02\xb8\xd4\x18\x01R\x10safetyIdentifier\x123\n" +
 	"\x06prompt\x18F \x01(\v2\x1b.poterne.edge.v1.ChatPromptR\x06prompt\x120\n" +
 	"\x05cache\x18G \x01(\v2\x1a.poterne.common.v1.RawJsonR\x05cache\x12/\n" +
 	"\x06memory\x18H \x01(\v2\x17.poterne.edge.v1.MemoryR\x06memory\x12T\n" +

@@ -659,6 +659,9 @@ type CountTokensRequest struct {
 	Prompt *TextInput `protobuf:"bytes,4,opt,name=prompt,proto3" json:"prompt,omitempty"`
 	// The caller's own user, which traffic splits stick to.
 	User string `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
+	// The caller's own user by OpenAI's newer name; where `user` is given, too, that
+	// one counts. Of a conversation; of a text it is not looked at.
+	SafetyIdentifier string `protobuf:"bytes,6,opt,name=safety_identifier,json=safetyIdentifier,proto3" json:"safety_identifier,omitempty"`
 	// Everything else that shapes the prompt, such as what a template reads; it
 	// reaches the engine. What does not shape it is not looked at.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -727,6 +730,13 @@ func (x *CountTokensRequest) GetPrompt() *TextInput {
 func (x *CountTokensRequest) GetUser() string {
 	if x != nil {
 		return x.User
+	}
+	return ""
+}
+
+func (x *CountTokensRequest) GetSafetyIdentifier() string {
+	if x != nil {
+		return x.SafetyIdentifier
 	}
 	return ""
 }
@@ -1755,14 +1765,15 @@ const file_poterne_edge_v1_openai_proto_rawDesc = "" +
 	"\x04item\"/\n" +
 	"\tTokenList\x12\x1c\n" +
 	"\x03ids\x18\x01 \x03(\x05B\n" +
-	"\xbaH\a\x92\x01\x04\x10\x80\x80\x04R\x03ids:\x04\xa8\xd4\x18\x03\"\x8c\x03\n" +
+	"\xbaH\a\x92\x01\x04\x10\x80\x80\x04R\x03ids:\x04\xa8\xd4\x18\x03\"\xc3\x03\n" +
 	"\x12CountTokensRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12C\n" +
 	"\bmessages\x18\x02 \x03(\v2\x1c.poterne.edge.v1.ChatMessageB\t\xbaH\x06\x92\x01\x03\x10\x80 R\bmessages\x126\n" +
 	"\x05tools\x18\x03 \x03(\v2\x15.poterne.edge.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05tools\x122\n" +
 	"\x06prompt\x18\x04 \x01(\v2\x1a.poterne.edge.v1.TextInputR\x06prompt\x12\x1c\n" +
-	"\x04user\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x12K\n" +
+	"\x04user\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04user\x125\n" +
+	"\x11safety_identifier\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x10safetyIdentifier\x12K\n" +
 	"\x05extra\x18\xe8\a \x03(\v2..poterne.edge.v1.CountTokensRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a8\n" +
 	"\n" +
 	"ExtraEntry\x12\x10\n" +

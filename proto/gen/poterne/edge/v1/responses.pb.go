@@ -64,6 +64,9 @@ type CreateResponseRequest struct {
 	Background *bool `protobuf:"varint,17,opt,name=background,proto3,oneof" json:"background,omitempty"`
 	// Answer from documents, as in a chat completion. This is not OpenAI's.
 	Retrieval *Retrieval `protobuf:"bytes,20,opt,name=retrieval,proto3" json:"retrieval,omitempty"`
+	// The caller's own user by OpenAI's newer name; where `user` is given, too, that
+	// one counts.
+	SafetyIdentifier string `protobuf:"bytes,21,opt,name=safety_identifier,json=safetyIdentifier,proto3" json:"safety_identifier,omitempty"`
 	// Parameters that this gateway does not know; they reach the engine.
 	Extra         map[string]string `protobuf:"bytes,1000,rep,name=extra,proto3" json:"extra,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -224,6 +227,13 @@ func (x *CreateResponseRequest) GetRetrieval() *Retrieval {
 		return x.Retrieval
 	}
 	return nil
+}
+
+func (x *CreateResponseRequest) GetSafetyIdentifier() string {
+	if x != nil {
+		return x.SafetyIdentifier
+	}
+	return ""
 }
 
 func (x *CreateResponseRequest) GetExtra() map[string]string {
@@ -565,9 +575,11 @@ type Response struct {
 	// When it was completed, in seconds since 1970; missing while it is not.
 	CompletedAt *int64 `protobuf:"varint,24,opt,name=completed_at,json=completedAt,proto3,oneof" json:"completed_at,omitempty"`
 	// The conversation that it is a turn of.
-	Conversation  *ResponseConversation `protobuf:"bytes,25,opt,name=conversation,proto3" json:"conversation,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Conversation *ResponseConversation `protobuf:"bytes,25,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// As asked.
+	SafetyIdentifier string `protobuf:"bytes,26,opt,name=safety_identifier,json=safetyIdentifier,proto3" json:"safety_identifier,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Response) Reset() {
@@ -773,6 +785,13 @@ func (x *Response) GetConversation() *ResponseConversation {
 		return x.Conversation
 	}
 	return nil
+}
+
+func (x *Response) GetSafetyIdentifier() string {
+	if x != nil {
+		return x.SafetyIdentifier
+	}
+	return ""
 }
 
 // Which conversation a response is a turn of.
@@ -1821,7 +1840,7 @@ var File_poterne_edge_v1_responses_proto protoreflect.FileDescriptor
 
 const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpoterne/edge/v1/responses.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a#poterne/edge/v1/responseitems.proto\"\x8e\n" +
+	"\x1fpoterne/edge/v1/responses.proto\x12\x0fpoterne.edge.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpoterne/common/v1/json.proto\x1a\x1apoterne/edge/v1/chat.proto\x1a#poterne/edge/v1/responseitems.proto\"\xc5\n" +
 	"\n" +
 	"\x15CreateResponseRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
@@ -1848,7 +1867,8 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\n" +
 	"background\x18\x11 \x01(\bH\aR\n" +
 	"background\x88\x01\x01\x128\n" +
-	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x12N\n" +
+	"\tretrieval\x18\x14 \x01(\v2\x1a.poterne.edge.v1.RetrievalR\tretrieval\x125\n" +
+	"\x11safety_identifier\x18\x15 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x10safetyIdentifier\x12N\n" +
 	"\x05extra\x18\xe8\a \x03(\v21.poterne.edge.v1.CreateResponseRequest.ExtraEntryB\x04\xb0\xd4\x18\x01R\x05extra\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1890,7 +1910,7 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"\x11ResponseNamedTool\x12#\n" +
 	"\x04type\x18\x01 \x01(\tB\x0f\xbaH\fr\n" +
 	"R\bfunctionR\x04type\x122\n" +
-	"\x04name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[a-zA-Z0-9_.-]{1,128}$R\x04name\"\xac\n" +
+	"\x04name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[a-zA-Z0-9_.-]{1,128}$R\x04name\"\xdf\n" +
 	"\n" +
 	"\bResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
@@ -1924,7 +1944,8 @@ const file_poterne_edge_v1_responses_proto_rawDesc = "" +
 	"background\x18\x17 \x01(\bR\n" +
 	"background\x12,\n" +
 	"\fcompleted_at\x18\x18 \x01(\x03B\x04\xb8\xd4\x18\x02H\x05R\vcompletedAt\x88\x01\x01\x12I\n" +
-	"\fconversation\x18\x19 \x01(\v2%.poterne.edge.v1.ResponseConversationR\fconversation\x1a;\n" +
+	"\fconversation\x18\x19 \x01(\v2%.poterne.edge.v1.ResponseConversationR\fconversation\x121\n" +
+	"\x11safety_identifier\x18\x1a \x01(\tB\x04\xb8\xd4\x18\x01R\x10safetyIdentifier\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +

@@ -274,7 +274,9 @@ func (x *DiversityExplanation) GetScore() float64 {
 
 // What one version of a model did for a request, for whoever bills it. What was
 // remembered, or made for another request at the same time, no model did for
-// this one.
+// this one. A search, a batch of documents and an import that fail, or whose caller
+// has left, tell in the trailer `poterne-model-work-bin` what was done by then and no
+// answer told: one value for each, a ModelWork in protobuf's encoding.
 type ModelWork struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `embed` or `rerank`.
