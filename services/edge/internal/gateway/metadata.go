@@ -30,12 +30,31 @@ const usualMetadata = 8
 func (h *handler) callMetadata(ctx context.Context, header http.Header) metadata.MD {
 	md := make(metadata.MD, usualMetadata)
 	md[requestid.MetadataKey] = []string{requestid.FromContext(ctx)}
+	h.hinted(md, header)
+	h.Telemetry.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
+	return md
+}
+
+// hinted adds the headers that go along.
+func (h *handler) hinted(md metadata.MD, header http.Header) {
 	for _, name := range h.hints {
 		if values := header[name.header]; len(values) > 0 {
 			md[name.key] = values
 		}
 	}
-	h.Telemetry.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
+}
+
+// handed is wholeMetadata of a call that is handed over, without what the connection
+// passes on by itself.
+func (h *handler) handed(ctx context.Context, header http.Header) metadata.MD {
+	if !h.same {
+		return h.wholeMetadata(ctx, header)
+	}
+	md := make(metadata.MD, 1)
+	h.hinted(md, header)
+	if values := header["Authorization"]; len(values) > 0 {
+		md[authorization] = values
+	}
 	return md
 }
 
@@ -62,7 +81,7 @@ type hander interface {
 
 // invoke makes a unary call for a request with the given header.
 func (h *handler) invoke(ctx context.Context, header http.Header, method string, req, resp any, opts ...grpc.CallOption) error {
-	md := h.wholeMetadata(ctx, header)
+	md := h.handed(ctx, header)
 	if conn, ok := h.Conn.(hander); ok {
 		return conn.Hand(ctx, md, time.Time{}, method, req, resp, opts...)
 	}
