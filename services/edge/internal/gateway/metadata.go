@@ -30,30 +30,30 @@ const usualMetadata = 8
 func (h *handler) callMetadata(ctx context.Context, header http.Header) metadata.MD {
 	md := make(metadata.MD, usualMetadata)
 	md[requestid.MetadataKey] = []string{requestid.FromContext(ctx)}
-	h.hinted(md, header)
-	h.Telemetry.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
-	return md
-}
-
-// hinted adds the headers that go along.
-func (h *handler) hinted(md metadata.MD, header http.Header) {
 	for _, name := range h.hints {
 		if values := header[name.header]; len(values) > 0 {
 			md[name.key] = values
 		}
 	}
+	h.Telemetry.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
+	return md
 }
 
-// handed is wholeMetadata of a call that is handed over, without what the connection
-// passes on by itself.
+// handed is the metadata of a call that is handed over for a request that the door let in:
+// the connection passes on what the call is part of, and the door who asks, so that of
+// most requests there is none.
 func (h *handler) handed(ctx context.Context, header http.Header) metadata.MD {
 	if !h.same {
 		return h.wholeMetadata(ctx, header)
 	}
-	md := make(metadata.MD, 1)
-	h.hinted(md, header)
-	if values := header["Authorization"]; len(values) > 0 {
-		md[authorization] = values
+	var md metadata.MD
+	for _, name := range h.hints {
+		if values := header[name.header]; len(values) > 0 {
+			if md == nil {
+				md = make(metadata.MD, usualMetadata)
+			}
+			md[name.key] = values
+		}
 	}
 	return md
 }
