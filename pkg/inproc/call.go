@@ -22,6 +22,9 @@ type constant struct {
 	// What OpenTelemetry asks one for to find the span and the baggage, of a connection
 	// whose calls are of their callers' requests; nil of others.
 	span, baggage any
+	// What package context asks one for to find what ends it, of a connection whose calls
+	// end with their callers (SameEnd); nil of others.
+	end any
 }
 
 // newConstant asks contexts of its own, which no call is made with.
@@ -74,7 +77,7 @@ func (c *call) Value(key any) any {
 		return c.md
 	case c.constant.stream:
 		return c.stream
-	case c.constant.span, c.constant.baggage:
+	case c.constant.span, c.constant.baggage, c.constant.end:
 		return c.Context.Value(key)
 	}
 	switch key.(type) {

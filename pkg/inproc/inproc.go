@@ -80,6 +80,18 @@ func SameRequest() Option {
 	}
 }
 
+// SameEnd has calls end with their callers' contexts, and for the same causes, for a chain
+// that by itself ends what is made of a call's context once the call is over: a unary call
+// without a deadline of its own has no other end.
+func SameEnd() Option {
+	//nolint:contextcheck,nolintlint // it asks a context of its own
+	return func(c *conn) {
+		ended, cancel := context.WithCancel(context.Background()) // others have no cause
+		cancel()
+		_ = context.Cause(asked{ended, &c.constant.end})
+	}
+}
+
 // IsSameRequest reports whether what is handed to a connection (Hand, HandStream, Push) is
 // part of its caller's request: no metadata need say so.
 func IsSameRequest(to any) bool {
