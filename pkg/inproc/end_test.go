@@ -42,3 +42,25 @@ func TestCallsThatEndWithTheirCallers(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkEndOfACall(b *testing.B) {
+	s := &service{unary: func(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
+		_, cancel := context.WithCancel(ctx) // as a step that bounds the call does
+		defer cancel()
+		return &grpc_testing.SimpleResponse{}, nil
+	}}
+	for name, opts := range map[string][]inproc.Option{"alone": nil, "same": {inproc.SameEnd()}} {
+		conn := inproc.New(grpcserver.Chain{}, func(r grpc.ServiceRegistrar) { grpc_testing.RegisterTestServiceServer(r, s) }, opts...)
+		client := grpc_testing.NewTestServiceClient(conn)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				request, cancel := context.WithCancel(b.Context())
+				if _, err := client.UnaryCall(request, &grpc_testing.SimpleRequest{}); err != nil {
+					b.Fatal(err)
+				}
+				cancel()
+			}
+		})
+	}
+}
