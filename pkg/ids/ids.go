@@ -60,7 +60,7 @@ func (s *uuidSource) New() string {
 	s.blocks.Put(b)
 	id[8] = id[8]&0x3f | 0x80 // the variant of RFC 9562
 	at := s.time()
-	binary.BigEndian.PutUint64(id[:8], uint64(at>>12)<<16|0x7000|uint64(at)&0xfff) //nolint:gosec // no time is negative
+	binary.BigEndian.PutUint64(id[:8], uint64(at>>12)<<16|0x7000|uint64(at)&0xfff)
 	return id.String()
 }
 
