@@ -47,15 +47,16 @@ type leaving struct {
 }
 
 // leave passes a call through the steps, which has the timeout if its caller has no
-// deadline. Unless there is an error, it is to be told what came of it.
-func (c *caller) leave(ctx context.Context, method string, timeout time.Duration) (l leaving, err error) {
+// deadline; same says that the server has its caller's request without metadata. Unless
+// there is an error, it is to be told what came of it.
+func (c *caller) leave(ctx context.Context, method string, timeout time.Duration, same bool) (l leaving, err error) {
 	if l.deadline, err = c.deadline(ctx, timeout); err != nil {
 		return l, err
 	}
 	if l.done, err = c.breaker.allow(); err != nil {
 		return l, err
 	}
-	if l.ctx, l.md, l.span, err = c.outgoing(ctx, method); err != nil {
+	if l.ctx, l.md, l.span, err = c.outgoing(ctx, method, same); err != nil {
 		l.tell(err)
 	}
 	return l, err
@@ -67,7 +68,7 @@ func (l *leaving) tell(err error) {
 }
 
 func (c *caller) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	l, err := c.leave(ctx, method, c.cfg.Timeout)
+	l, err := c.leave(ctx, method, c.cfg.Timeout, false)
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (c *caller) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 		return nil, err
 	}
 	ctx, cancel := until(ctx, deadline)
-	ctx, md, span, err := c.outgoing(ctx, method)
+	ctx, md, span, err := c.outgoing(ctx, method, false)
 	if err != nil {
 		done(err)
 		cancel()
@@ -146,17 +147,20 @@ func (c *caller) deadline(ctx context.Context, timeout time.Duration) (time.Time
 }
 
 // outgoing opens the call's span and returns what goes with the call: the metadata that
-// ctx has for it, the trace, the request id and what the options add.
-func (c *caller) outgoing(ctx context.Context, method string) (context.Context, metadata.MD, trace.Span, error) {
+// ctx has for it, the trace and the request id unless the server has them, and what the
+// options add.
+func (c *caller) outgoing(ctx context.Context, method string, same bool) (context.Context, metadata.MD, trace.Span, error) {
 	ctx, span := c.tracer.Start(ctx, strings.TrimPrefix(method, "/"), c.kind...)
 	md, _ := metadata.FromOutgoingContext(ctx) // a copy
 	if md == nil {
 		md = make(metadata.MD, 2+len(c.more))
 	}
-	if id := requestid.FromContext(ctx); id != "" {
-		md[requestid.MetadataKey] = []string{id}
+	if !same {
+		if id := requestid.FromContext(ctx); id != "" {
+			md[requestid.MetadataKey] = []string{id}
+		}
+		c.tel.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
 	}
-	c.tel.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
 	for _, write := range c.more {
 		if err := write(ctx, md); err != nil {
 			return ctx, nil, span, err

@@ -178,7 +178,7 @@ func Intercept(name string, conn grpc.ClientConnInterface, cfg Config, tel *tele
 	}
 	conn = grpchan.InterceptClientConn(conn, c.unary, c.stream)
 	if hands && len(o.unary) == 0 && len(o.stream) == 0 {
-		return handing{ClientConnInterface: conn, caller: c, to: h}
+		return handing{ClientConnInterface: conn, caller: c, to: h, same: inproc.IsSameRequest(h)}
 	}
 	return conn
 }
@@ -196,10 +196,11 @@ type handing struct {
 	grpc.ClientConnInterface // for other streams
 	caller                   *caller
 	to                       hander
+	same                     bool // calls are of their callers' requests (inproc.SameRequest)
 }
 
 func (h handing) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	l, err := h.caller.leave(ctx, method, h.caller.cfg.Timeout)
+	l, err := h.caller.leave(ctx, method, h.caller.cfg.Timeout, h.same)
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,7 @@ func (h handing) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 		return h.ClientConnInterface.NewStream(ctx, desc, method, opts...)
 	}
 	return inproc.Taken(ctx, func(request any) error {
-		l, err := h.caller.leave(ctx, method, 0)
+		l, err := h.caller.leave(ctx, method, 0, h.same)
 		if err != nil {
 			return err
 		}

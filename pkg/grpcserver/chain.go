@@ -22,7 +22,7 @@ type Interceptor struct {
 	Enter func(ctx context.Context, req any, info *grpc.UnaryServerInfo) (context.Context, error)
 	// Leave is given Enter's context, and returns what comes of a unary call that went on.
 	// It is not called when what is inside panics.
-	Leave func(ctx context.Context, resp any, err error) (any, error)
+	Leave func(ctx context.Context, req, resp any, err error) (any, error)
 }
 
 // Chain is the steps in order, the first outermost.
@@ -73,7 +73,7 @@ func (c *unaryCall) pass(at int, ctx context.Context, req any) (any, error) { //
 		}
 		if s.Leave != nil {
 			resp, err := c.pass(at+1, ctx, req)
-			return s.Leave(ctx, resp, err)
+			return s.Leave(ctx, req, resp, err)
 		}
 	}
 	return c.handler(ctx, req)

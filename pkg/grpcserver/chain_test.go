@@ -73,7 +73,7 @@ func TestStepsInTwoPartsAreAroundWhatIsInside(t *testing.T) {
 		}}
 	}
 	after := func(name string) grpcserver.Interceptor {
-		return grpcserver.Interceptor{Leave: func(ctx context.Context, resp any, err error) (any, error) {
+		return grpcserver.Interceptor{Leave: func(ctx context.Context, _, resp any, err error) (any, error) {
 			trail = append(trail, "leave "+name)
 			if from, _ := ctx.Value(key{}).(string); err == nil {
 				resp = fmt.Sprint(resp, " ", name, from)

@@ -37,7 +37,7 @@ func RequestID(source ids.Source) Interceptor {
 			ctx, _ = begin(ctx)
 			return ctx, nil
 		},
-		Leave: func(ctx context.Context, resp any, err error) (any, error) {
+		Leave: func(ctx context.Context, _, resp any, err error) (any, error) {
 			if setErr := tell(ctx, requestid.MetadataKey, requestid.FromContext(ctx), err != nil); setErr != nil && err == nil {
 				return nil, apierr.Wrap(apierr.Internal, setErr, "the response header cannot be set")
 			}
@@ -117,7 +117,7 @@ func (s *requestIDStream) SendMsg(m any) error {
 func Errors() Interceptor {
 	return Interceptor{
 		Name: NameErrors,
-		Leave: func(ctx context.Context, resp any, err error) (any, error) {
+		Leave: func(ctx context.Context, _, resp any, err error) (any, error) {
 			if err != nil {
 				err = toStatus(err, requestid.FromContext(ctx))
 			}

@@ -64,3 +64,13 @@ func TestUUIDv7IsForManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkUUIDv7(b *testing.B) {
+	s := ids.UUIDv7()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_ = s.New()
+		}
+	})
+}

@@ -19,9 +19,12 @@ type constant struct {
 
 	// What gRPC asks a context for to find a call's metadata and its stream.
 	metadata, stream any
-	// What OpenTelemetry asks one for to find the span, of a connection whose calls are in
-	// their callers' traces; nil of others.
-	span any
+	// What OpenTelemetry asks one for to find the span and the baggage, of a connection
+	// whose calls are of their callers' requests; nil of others.
+	span, baggage any
+	// What package context asks one for to find what ends it, of a connection whose calls
+	// end with their callers (SameEnd); nil of others.
+	end any
 }
 
 // newConstant asks contexts of its own, which no call is made with.
@@ -74,7 +77,7 @@ func (c *call) Value(key any) any {
 		return c.md
 	case c.constant.stream:
 		return c.stream
-	case c.constant.span:
+	case c.constant.span, c.constant.baggage, c.constant.end:
 		return c.Context.Value(key)
 	}
 	switch key.(type) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -75,11 +76,33 @@ func Sharing(names ...string) Option {
 	}
 }
 
-// SameRequest has calls be part of their callers' requests, whose id and trace are theirs
-// even if no metadata says so: for a connection that is used without grpcclient.
+// SameRequest has calls be part of their callers' requests, whose id, trace and baggage are
+// theirs even if no metadata says so. Streams of requests need metadata all the same.
 func SameRequest() Option {
+	//nolint:contextcheck,nolintlint // it asks contexts of its own
+	return func(c *conn) {
+		trace.SpanFromContext(asked{context.Background(), &c.constant.span})
+		baggage.FromContext(asked{context.Background(), &c.constant.baggage})
+	}
+}
+
+// SameEnd has calls end with their callers' contexts, and for the same causes, for a chain
+// that by itself ends what is made of a call's context once the call is over: a unary call
+// without a deadline of its own has no other end.
+func SameEnd() Option {
 	//nolint:contextcheck,nolintlint // it asks a context of its own
-	return func(c *conn) { trace.SpanFromContext(asked{context.Background(), &c.constant.span}) }
+	return func(c *conn) {
+		ended, cancel := context.WithCancel(context.Background()) // others have no cause
+		cancel()
+		_ = context.Cause(asked{ended, &c.constant.end})
+	}
+}
+
+// IsSameRequest reports whether what is handed to a connection (Hand, HandStream, Push) is
+// part of its caller's request: no metadata need say so.
+func IsSameRequest(to any) bool {
+	c, ok := to.(conn)
+	return ok && c.constant.span != nil
 }
 
 // toldWhy is outside of the chain.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -189,18 +190,27 @@ func TestCallsOfTheSameRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var id string
+	var id, brought string
 	var span trace.SpanContext
 	s := &service{unary: func(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
-		id, span = requestid.FromContext(ctx), trace.SpanContextFromContext(ctx)
+		id, span, brought = requestid.FromContext(ctx), trace.SpanContextFromContext(ctx), baggage.FromContext(ctx).String()
 		if ctx.Value(ctxKey{}) != nil {
 			t.Error("the caller's values arrived")
 		}
 		return &grpc_testing.SimpleResponse{}, nil
 	}}
 	chain := grpcserver.Chain{grpcserver.Recover(tel.Logger), grpcserver.RequestID(ids.Sequence("new")), observe}
+	member, err := baggage.NewMember("key", "value")
+	if err != nil {
+		t.Fatal(err)
+	}
+	carried, err := baggage.New(member)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, own := tel.Tracer("test").Start(context.WithValue(requestid.NewContext(t.Context(), "mine"), ctxKey{}, 1), "test")
 	defer own.End()
+	ctx = baggage.ContextWithBaggage(ctx, carried)
 	call := func(ctx context.Context, opts ...inproc.Option) {
 		conn := inproc.New(chain, func(r grpc.ServiceRegistrar) { grpc_testing.RegisterTestServiceServer(r, s) }, opts...)
 		if _, err := grpc_testing.NewTestServiceClient(conn).UnaryCall(ctx, &grpc_testing.SimpleRequest{}); err != nil {
@@ -208,7 +218,10 @@ func TestCallsOfTheSameRequest(t *testing.T) {
 		}
 	}
 	call(ctx, inproc.SameRequest())
-	if id != "mine" || span.TraceID() != own.SpanContext().TraceID() || span.SpanID() == own.SpanContext().SpanID() {
+	if brought != "key=value" {
+		t.Errorf("its baggage is %q", brought)
+	}
+	if id != "mine" || span.TraceID() != own.SpanContext().TraceID() || span.SpanID() != own.SpanContext().SpanID() {
 		t.Errorf("the call is of %q, in %v of %v", id, span, own.SpanContext())
 	}
 	call(metadata.AppendToOutgoingContext(ctx, requestid.MetadataKey, "said"), inproc.SameRequest())
@@ -220,7 +233,7 @@ func TestCallsOfTheSameRequest(t *testing.T) {
 		t.Errorf("a caller without a request: %q, %v", id, span)
 	}
 	call(ctx)
-	if id == "mine" || span.TraceID() == own.SpanContext().TraceID() {
+	if id == "mine" || span.TraceID() == own.SpanContext().TraceID() || brought != "" {
 		t.Error("values pass on any connection")
 	}
 }

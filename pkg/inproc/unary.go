@@ -59,8 +59,12 @@ func (c conn) invoke(ctx context.Context, md metadata.MD, deadline time.Time, na
 	}
 	u.method = name
 	u.call = c.call(ctx, md, &u.transport)
-	server, cancel := u.begin(deadline)
-	defer cancel()
+	var server context.Context = &u.call
+	if c.constant.end == nil || !deadline.IsZero() {
+		bounded, cancel := u.begin(deadline)
+		defer cancel()
+		server = bounded
+	}
 	//nolint:contextcheck // it is the client's with what came with the call
 	resp, err := m.handler(m.server, server, func(in any) error { return m.pass(in, args) }, c.unary)
 	u.finish(opts)

@@ -36,11 +36,18 @@ type idTracer struct {
 	key any // what a context is asked for to find its span
 }
 
-// Start begins a span in the trace of ctx, or in a new one that is not sampled.
+// Start begins a span in the trace of ctx, or in a new one that is not sampled. What is
+// done within one of this process is that one: nobody would see another inside of it.
 func (t *idTracer) Start(ctx context.Context, _ string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	var parent trace.SpanContext
 	if len(options) == 0 || !rooted(options) {
-		parent = trace.SpanContextFromContext(ctx)
+		around, _ := ctx.Value(t.key).(trace.Span)
+		if own, ok := around.(*idSpan); ok {
+			return ctx, own
+		}
+		if around != nil {
+			parent = around.SpanContext()
+		}
 	}
 	cfg := trace.SpanContextConfig{SpanID: newSpanID(), TraceState: parent.TraceState()}
 	if parent.HasTraceID() {

@@ -150,7 +150,7 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		})); err != nil {
 		return err
 	}
-	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC,
+	p.inferenceConn = inproc.New(p.inference.Interceptors(), p.inference.RegisterGRPC, inproc.SameRequest(),
 		inproc.Sharing(inferencev1.InferenceService_Invoke_FullMethodName, inferencev1.InferenceService_InvokeStream_FullMethodName))
 
 	// Chat is served without search: an index that cannot be opened is told, and

@@ -202,7 +202,8 @@ func (s *Service) newServers(ctx context.Context) error {
 		return err
 	}
 	// Whoever asks for a chat here makes the request for that, and only reads the answer.
-	conn := inproc.New(s.chain, s.RegisterGRPC, inproc.Sharing(edgev1.OpenAIService_CreateChatCompletion_FullMethodName))
+	conn := inproc.New(s.chain, s.RegisterGRPC, inproc.SameRequest(), inproc.SameEnd(),
+		inproc.Sharing(edgev1.OpenAIService_CreateChatCompletion_FullMethodName))
 	mcp, err := s.mcp(conn)
 	if err != nil {
 		return err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"google.golang.org/grpc/metadata"
+	"github.com/poterne/poterne/pkg/telemetry"
 )
 
 // Scheme is how credentials are shown, in lower case.
@@ -17,9 +17,18 @@ const (
 	DPoP Scheme = "dpop"
 )
 
-// Token returns the token of a gRPC call, and how it is shown.
+// ShownKey is what a context is asked for to find the values of the header that a request
+// came with, a *[]string, before there is a call with metadata.
+type ShownKey struct{}
+
+// Token returns the token of a request, or of a gRPC call, and how it is shown.
 func Token(ctx context.Context) (string, Scheme, error) {
-	values := metadata.ValueFromIncomingContext(ctx, Header)
+	var values []string
+	if shown, ok := ctx.Value(ShownKey{}).(*[]string); ok {
+		values = *shown
+	} else {
+		values = telemetry.FromIncoming(ctx, Header)
+	}
 	if len(values) == 0 {
 		return "", "", &RefusedError{Cause: Missing}
 	}

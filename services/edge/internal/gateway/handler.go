@@ -21,6 +21,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
 	"github.com/poterne/poterne/pkg/ids"
+	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/telemetry"
 	oip "github.com/poterne/poterne/proto/gen/inference"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -77,6 +78,7 @@ type handler struct {
 	cfg       Config
 	routes    routes
 	literal   literal
+	same      bool // what Conn is handed is part of the request without metadata that says so
 	gateway   *runtime.ServeMux
 	openai    edgev1.OpenAIServiceClient
 	responses edgev1.ResponsesServiceClient
@@ -101,11 +103,11 @@ const keptEvents = 16 << 10
 // New returns the handler of everything on the HTTP port.
 func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	h := &handler{
-		Deps: d, cfg: cfg, openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
+		Deps: d, cfg: cfg, same: inproc.IsSameRequest(d.Conn), openai: edgev1.NewOpenAIServiceClient(d.Conn), admin: edgev1.NewAdminServiceClient(d.Conn),
 		responses: edgev1.NewResponsesServiceClient(d.Conn), messages: edgev1.NewMessagesServiceClient(d.Conn), files: edgev1.NewFileServiceClient(d.Conn),
 		tensors: oip.NewGRPCInferenceServiceClient(d.Conn), search: searchv1.NewSearchServiceClient(d.Conn),
 		artifacts: registryv1.NewArtifactServiceClient(d.Conn), registry: registryv1.NewRegistryServiceClient(d.Conn),
-		tracer: d.Telemetry.Tracer(metrics.Scope), kind: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}, noStore: []string{"no-store"}, access: &accessLog{log: d.Telemetry.Logger},
+		tracer: d.Telemetry.Tracer(metrics.Scope), kind: d.Telemetry.SpanKind(trace.SpanKindServer), noStore: []string{"no-store"}, access: &accessLog{log: d.Telemetry.Logger},
 		buffers: buffers.New(0, keptEvents),
 	}
 	for _, file := range contract.Files() {

@@ -39,6 +39,25 @@ func (h *handler) callMetadata(ctx context.Context, header http.Header) metadata
 	return md
 }
 
+// handed is the metadata of a call that is handed over for a request that the door let in:
+// the connection passes on what the call is part of, and the door who asks, so that of
+// most requests there is none.
+func (h *handler) handed(ctx context.Context, header http.Header) metadata.MD {
+	if !h.same {
+		return h.wholeMetadata(ctx, header)
+	}
+	var md metadata.MD
+	for _, name := range h.hints {
+		if values := header[name.header]; len(values) > 0 {
+			if md == nil {
+				md = make(metadata.MD, usualMetadata)
+			}
+			md[name.key] = values
+		}
+	}
+	return md
+}
+
 // callContext returns the context of a call made for a request with the given
 // header, without the grpc-gateway.
 func (h *handler) callContext(ctx context.Context, header http.Header) context.Context {
@@ -62,7 +81,7 @@ type hander interface {
 
 // invoke makes a unary call for a request with the given header.
 func (h *handler) invoke(ctx context.Context, header http.Header, method string, req, resp any, opts ...grpc.CallOption) error {
-	md := h.wholeMetadata(ctx, header)
+	md := h.handed(ctx, header)
 	if conn, ok := h.Conn.(hander); ok {
 		return conn.Hand(ctx, md, time.Time{}, method, req, resp, opts...)
 	}

@@ -40,7 +40,7 @@ const done = "[DONE]"
 func startStream(ctx context.Context, h *handler, w *writer, r *http.Request, shape eventShape, method string, req proto.Message) {
 	s := &stream{handler: h, ctx: ctx, w: w, out: sse.New(w, h.buffers), shape: shape}
 	defer s.close()
-	header, err := inproc.Push(s.ctx, h.Conn, method, h.wholeMetadata(s.ctx, r.Header), req, s) //nolint:contextcheck // it is the request's
+	header, err := inproc.Push(s.ctx, h.Conn, method, h.handed(s.ctx, r.Header), req, s) //nolint:contextcheck // it is the request's
 	s.end(r, header, err)
 }
 

@@ -30,13 +30,14 @@ const KeyBudget = "budget"
 // Usage counts what is used, and what budgets refuse. It is safe for concurrent use,
 // and a nil one counts nothing.
 type Usage struct {
-	documents, unpriced, failures, atRisk, refused, warned, away metric.Int64Counter
-	cost                                                         metric.Float64Counter
-	currencies                                                   telemetry.Kept[string, []metric.AddOption]
+	documents, failures, atRisk, refused, warned, away metric.Int64Counter
+	cost                                               metric.Float64Counter
+	currencies                                         telemetry.Kept[string, []metric.AddOption]
 
 	// The series that nearly every request adds to.
 	input, cached, output              *telemetry.Series
 	reasoning, audioInput, audioOutput *telemetry.Series
+	unpriced                           *telemetry.Series
 	outcomes                           telemetry.Kept[string, *telemetry.Series]
 	entries                            *telemetry.Counter
 }
@@ -52,13 +53,13 @@ func NewUsage(tel *telemetry.Telemetry) (*Usage, error) {
 	}
 	tokens, err1 := tel.Counter(Scope, nameUsageCounted, "Tokens that are settled, by class; cached ones and those of sound are among the input, thoughts and sound among the output.")
 	entries, err2 := tel.Counter(Scope, nameUsageEntries, "Requests that used something, by outcome.")
-	if err := errors.Join(err1, err2); err != nil {
+	unpriced, err3 := tel.Counter(Scope, nameUsageUnpriced, "Requests that used something that has no price.")
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	of := func(class string) *telemetry.Series { return tokens.Series(attribute.String("class", class)) }
 	u := &Usage{
 		documents: counter(nameUsageRanked, "Documents whose ranking is settled."),
-		unpriced:  counter(nameUsageUnpriced, "Requests that used something that has no price."),
 		failures:  counter(nameUsageFailures, "Failed attempts to write usage."),
 		atRisk:    counter(nameUsageAtRisk, "Requests of which kill -9 loses what they used, since the journal had no room."),
 		refused:   counter(nameBudgetRefused, "Requests that a budget refused, by the budget's scope."),
@@ -66,7 +67,7 @@ func NewUsage(tel *telemetry.Telemetry) (*Usage, error) {
 		away:      counter(nameBudgetAway, "Requests that needed the ledger while it was away, by what was decided."),
 		input:     of("input"), cached: of("cached"), output: of("output"),
 		reasoning: of("reasoning"), audioInput: of("audio_input"), audioOutput: of("audio_output"),
-		entries: entries,
+		unpriced: unpriced.Series(), entries: entries,
 	}
 	var err error
 	u.cost, err = m.Float64Counter(nameUsageCost, metric.WithDescription("What is settled, in the currency's unit. The ledger has it exactly."))

@@ -25,11 +25,11 @@ import (
 // addressLimit slows an address down before anything is looked up for it, so
 // that guessing credentials is slow.
 func (s *steps) addressLimit() grpcserver.Interceptor {
-	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headers) (context.Context, context.CancelFunc, error) {
+	return contextStep(NameAddressLimit, func(ctx context.Context, _ string, _ headers) (context.Context, error) {
 		if known(ctx) != nil {
-			return ctx, noLeave, nil
+			return ctx, nil
 		}
-		return ctx, noLeave, s.checkAddress(ctx)
+		return ctx, s.checkAddress(ctx)
 	})
 }
 
@@ -82,15 +82,14 @@ func (s *steps) thin(ctx context.Context, network string) {
 
 // authenticate finds out who asks. Methods that need no caller pass without.
 func (s *steps) authenticate() grpcserver.Interceptor {
-	return contextStep(NameAuthenticate, func(ctx context.Context, method string, header headers) (context.Context, context.CancelFunc, error) {
+	return contextStep(NameAuthenticate, func(ctx context.Context, method string, header headers) (context.Context, error) {
 		if a := known(ctx); a != nil {
 			if who := authn.Of(a.ctx); who != nil {
 				ctx = withPrincipal(ctx, who)
 			}
-			return ctx, noLeave, nil
+			return ctx, nil
 		}
-		ctx, err := s.recognise(ctx, method, header)
-		return ctx, noLeave, err
+		return s.recognise(ctx, method, header)
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"google.golang.org/grpc"
+
 	"github.com/poterne/poterne/pkg/grpcserver"
 )
 
@@ -14,8 +16,20 @@ var errDeadline = errors.New("the gateway's time for this kind of request is ove
 // other of its class by its method: one without a
 // deadline gets the class's, and one with a later deadline is held to it.
 func (s *steps) deadline() grpcserver.Interceptor {
-	return contextStep(NameDeadline, func(ctx context.Context, method string, _ headers) (context.Context, context.CancelFunc, error) {
-		ctx, cancel := context.WithTimeoutCause(ctx, s.Config.Deadlines.of(method, s.Classes[method]), errDeadline)
-		return ctx, cancel, nil
-	})
+	bounded := func(ctx context.Context, method string) (context.Context, context.CancelFunc) {
+		return context.WithTimeoutCause(ctx, s.Config.Deadlines.of(method, s.Classes[method]), errDeadline)
+	}
+	return grpcserver.Interceptor{
+		Name: NameDeadline,
+		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			ctx, cancel := bounded(ctx, info.FullMethod)
+			defer cancel()
+			return handler(ctx, req)
+		},
+		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			ctx, cancel := bounded(ss.Context(), info.FullMethod)
+			defer cancel()
+			return handler(srv, grpcserver.WithContext(ss, ctx))
+		},
+	}
 }

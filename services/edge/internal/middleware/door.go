@@ -51,8 +51,7 @@ type Visitor struct {
 func (d *Door) Pass(ctx context.Context, v Visitor, enter func(ctx context.Context)) (err error) {
 	s := d.steps
 	inside := &admission{Context: ctx, steps: s, visit: visit{v}, start: s.Clock.Now()}
-	outside := metadata.NewIncomingContext(inside, metadata.MD{authn.Header: v.Authorization})
-	b, err := s.begin(grpc.NewContextWithServerTransportStream(outside, &inside.visit), v.Method) //nolint:contextcheck // it is made of the visit's
+	b, err := s.begin(inside, v.Method) //nolint:contextcheck // it is made of the visit's
 	if err != nil {
 		return err
 	}
@@ -95,8 +94,9 @@ func Refuse(ctx context.Context, err error) error {
 	if !ok || a.ctx == nil || a.state.Load() != stateOpen || a.err != nil {
 		return err
 	}
+	visited := grpc.NewContextWithServerTransportStream(a.ctx, &a.visit) // for headers
 	//nolint:contextcheck // the request as the door let it in
-	_, a.err = a.steps.limit().Unary(a.ctx, nil, &grpc.UnaryServerInfo{FullMethod: a.visit.Visitor.Method},
+	_, a.err = a.steps.limit().Unary(visited, nil, &grpc.UnaryServerInfo{FullMethod: a.visit.Visitor.Method},
 		func(context.Context, any) (any, error) { return nil, err })
 	return a.err
 }
@@ -131,12 +131,16 @@ type admission struct {
 	state atomic.Int32
 }
 
-// Value answers for itself.
+// Value answers for itself, and for what is shown at the door.
 func (a *admission) Value(key any) any {
-	if _, ok := key.(admissionKey); ok {
+	switch key.(type) {
+	case admissionKey:
 		return a
+	case authn.ShownKey:
+		return &a.visit.Authorization
+	default:
+		return a.Context.Value(key)
 	}
-	return a.Context.Value(key)
 }
 
 // The states of an admission: who writes its record is decided once.

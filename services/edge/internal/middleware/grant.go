@@ -3,8 +3,6 @@ package middleware
 import (
 	"context"
 
-	"google.golang.org/grpc"
-
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/authn"
@@ -42,16 +40,14 @@ func (s *steps) withinGrant(ctx context.Context, m authz.Method, v authz.Verdict
 
 // narrowing has step leave in the answer what the credentials are for.
 func narrowing(step grpcserver.Interceptor) grpcserver.Interceptor {
-	inner := step.Unary
-	step.Unary = func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		resp, err := inner(ctx, req, info, handler)
-		if p, ok := authn.FromContext(ctx); ok && err == nil {
+	step.Leave = func(ctx context.Context, req, resp any, err error) (any, error) {
+		if err != nil {
+			return resp, err
+		}
+		if p, ok := authn.FromContext(ctx); ok {
 			authz.Narrow(p.Grant, req, resp)
 		}
-		if err == nil {
-			return keepClasses(ctx, req, resp)
-		}
-		return resp, err
+		return keepClasses(ctx, req, resp)
 	}
 	return step
 }

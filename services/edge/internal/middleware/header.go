@@ -29,6 +29,3 @@ func (h headers) set(md metadata.MD) error {
 	}
 	return nil
 }
-
-// noLeave is for steps that have nothing to release.
-func noLeave() {}

@@ -111,11 +111,8 @@ func (s *steps) time() time.Time { return s.Clock.Now() }
 func messageStep(name string, once func(method string) bool, check func(ctx context.Context, method string, req any, header headers) error) grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: name,
-		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			if err := check(ctx, info.FullMethod, req, unaryHeader(ctx)); err != nil {
-				return nil, err
-			}
-			return handler(ctx, req)
+		Enter: func(ctx context.Context, req any, info *grpc.UnaryServerInfo) (context.Context, error) {
+			return ctx, check(ctx, info.FullMethod, req, unaryHeader(ctx))
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			first := once != nil && once(info.FullMethod)
@@ -154,23 +151,17 @@ func (s *checkedStream) RecvMsg(m any) error {
 func (s *steps) once(method string) bool { return s.Methods[method].Once }
 
 // contextStep makes a step that adds to the context, before any message.
-func contextStep(name string, enter func(ctx context.Context, method string, header headers) (context.Context, context.CancelFunc, error)) grpcserver.Interceptor {
+func contextStep(name string, enter func(ctx context.Context, method string, header headers) (context.Context, error)) grpcserver.Interceptor {
 	return grpcserver.Interceptor{
 		Name: name,
-		Unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-			ctx, leave, err := enter(ctx, info.FullMethod, unaryHeader(ctx))
-			if err != nil {
-				return nil, err
-			}
-			defer leave()
-			return handler(ctx, req)
+		Enter: func(ctx context.Context, _ any, info *grpc.UnaryServerInfo) (context.Context, error) {
+			return enter(ctx, info.FullMethod, unaryHeader(ctx))
 		},
 		Stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-			ctx, leave, err := enter(ss.Context(), info.FullMethod, headers{stream: ss})
+			ctx, err := enter(ss.Context(), info.FullMethod, headers{stream: ss})
 			if err != nil {
 				return err
 			}
-			defer leave()
 			return handler(srv, grpcserver.WithContext(ss, ctx))
 		},
 	}

@@ -7,11 +7,11 @@ import (
 	"strconv"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/telemetry"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -116,8 +116,7 @@ func (p *plan) created(by int64) int64 {
 
 // cacheWish reads what the request asks of the cache.
 func cacheWish(ctx context.Context, member string) (respcache.Wish, error) {
-	return respcache.ParseWish(metadata.ValueFromIncomingContext(ctx, respcache.HeaderUse),
-		metadata.ValueFromIncomingContext(ctx, respcache.HeaderControl), member)
+	return respcache.ParseWish(telemetry.FromIncoming(ctx, respcache.HeaderUse), telemetry.FromIncoming(ctx, respcache.HeaderControl), member)
 }
 
 // plan returns what the cache may do for a request; nil: nothing.

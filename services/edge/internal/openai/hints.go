@@ -9,11 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/pkg/telemetry"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 )
@@ -192,9 +192,9 @@ func waitOf(ctx context.Context) (*durationpb.Duration, error) {
 	return durationpb.New(d), nil
 }
 
-// one returns the value of a header that may be there once.
+// one returns the value of a header that may be there once; its name is in lower case.
 func one(ctx context.Context, name string) (string, error) {
-	switch values := metadata.ValueFromIncomingContext(ctx, name); len(values) {
+	switch values := telemetry.FromIncoming(ctx, name); len(values) {
 	case 0:
 		return "", nil
 	case 1:
