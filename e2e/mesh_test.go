@@ -114,6 +114,7 @@ func TestRealMesh(t *testing.T) {
 // it is started again.
 func TestRealMeshFailures(t *testing.T) {
 	m, g := startMesh(t, mesh.EngineSim)
+	t.Run("sticky sessions", func(t *testing.T) { scenario.Sticky(t, g) })
 	cut := 0
 	defer func() {
 		if cut == 0 {
