@@ -2,7 +2,6 @@ package grpcserver_test
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/callwire"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/testkit"
 )
 
 // Connections of package callwire that have carried calls and wait hold no buffer, at
@@ -34,7 +34,7 @@ func TestIdleDirectConnectionsHoldNoBuffer(t *testing.T) {
 		KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second, MaxRecvBytes: 1 << 20,
 	})
 	t.Cleanup(pool.Close)
-	before := heap()
+	before := testkit.Heap()
 	all.Add(connections)
 	var calls sync.WaitGroup
 	for range connections {
@@ -56,7 +56,7 @@ func TestIdleDirectConnectionsHoldNoBuffer(t *testing.T) {
 	calls.Wait()
 	each := 0
 	for range 100 { // a server's goroutine may be on its way to wait
-		if each = (heap() - before) / connections; each <= most {
+		if each = (testkit.Heap() - before) / connections; each <= most {
 			break
 		}
 		<-time.After(10 * time.Millisecond)
@@ -64,13 +64,4 @@ func TestIdleDirectConnectionsHoldNoBuffer(t *testing.T) {
 	if t.Logf("an idle connection takes %d bytes at both ends", each); each > most {
 		t.Errorf("an idle connection takes %d bytes, want at most %d", each, most)
 	}
-}
-
-// heap is its size after collections, the second of which empties pools.
-func heap() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }

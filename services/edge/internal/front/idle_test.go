@@ -4,11 +4,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/poterne/poterne/pkg/buffers"
+	"github.com/poterne/poterne/pkg/testkit"
 )
 
 // Connections in the clear that wait for a request, or for more of an answer, hold no
@@ -33,7 +33,7 @@ func TestConnectionsThatWaitHoldNoBufferToRead(t *testing.T) {
 		}
 	})
 	defer close(leave)
-	before := heap()
+	before := testkit.Heap()
 	for range many {
 		for _, path := range []string{"/", "/stream"} {
 			c := dial(t, lis.Addr().String())
@@ -45,19 +45,10 @@ func TestConnectionsThatWaitHoldNoBufferToRead(t *testing.T) {
 	}
 	held := 0
 	for range 100 { // the latest may be on its way to wait
-		if held = heap() - before; held < many/4*size {
+		if held = testkit.Heap() - before; held < many/4*size {
 			return
 		}
 		<-time.After(10 * time.Millisecond)
 	}
 	t.Errorf("%d that wait hold %d bytes", 2*many, held)
-}
-
-// heap is its size after collections, the second of which empties pools.
-func heap() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }

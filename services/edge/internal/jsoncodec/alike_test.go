@@ -3,9 +3,9 @@ package jsoncodec
 import (
 	"testing"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/poterne/poterne/pkg/testkit"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
 	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
@@ -89,20 +89,9 @@ func FuzzAlike(f *testing.F) {
 			if err != nil {
 				t.Fatalf("%T was read and cannot be written: %v", m, err)
 			}
-			if got, want := inOrder(t, written), inOrder(t, data); got != want {
+			if got, want := testkit.InOrder(t, written), testkit.InOrder(t, data); got != want {
 				t.Fatalf("%T is said to be alike\n%s\n%s", m, got, want)
 			}
 		}
 	})
-}
-
-// inOrder returns JSON text with the members of each object in the order of their names, and
-// everything spelled as it was.
-func inOrder(t *testing.T, text []byte) string {
-	t.Helper()
-	v := jsontext.Value(text).Clone()
-	if err := v.Compact(jsontext.ReorderRawObjects(true)); err != nil {
-		t.Fatalf("%q: %v", text, err)
-	}
-	return string(v)
 }

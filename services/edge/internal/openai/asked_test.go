@@ -6,11 +6,11 @@ import (
 	"io"
 	"testing"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/inproc"
+	"github.com/poterne/poterne/pkg/testkit"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/chattext"
@@ -187,19 +187,8 @@ func FuzzAsked(f *testing.F) {
 			t.Fatalf("%q: %q and %q", text, written, told)
 		case !alike && !bytes.Equal(written, told):
 			t.Fatalf("%q is not alike, and became %q and %q", text, written, told)
-		case told != nil && (len(written) != len(told) || inOrder(t, written) != inOrder(t, told)):
+		case told != nil && (len(written) != len(told) || testkit.InOrder(t, written) != testkit.InOrder(t, told)):
 			t.Fatalf("%q became\n%q, and beside its text\n%q", text, written, told)
 		}
 	})
-}
-
-// inOrder returns JSON text with the members of each object in the order of their names, and
-// everything spelled as it was.
-func inOrder(t *testing.T, text []byte) string {
-	t.Helper()
-	v := jsontext.Value(text).Clone()
-	if err := v.Compact(jsontext.ReorderRawObjects(true)); err != nil {
-		t.Fatalf("%q: %v", text, err)
-	}
-	return string(v)
 }
