@@ -13,6 +13,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 )
 
 // An answer that is made to be kept may be settled before its caller has read it: the
@@ -65,5 +66,19 @@ func TestACostIsToldOnce(t *testing.T) {
 	}
 	if header, err := stream.Header(); err != nil || len(header.Get("x-poterne-cost")) != 0 {
 		t.Errorf("the header is %v, %v", header, err)
+	}
+}
+
+// What an engine says that its answer costs, as another gateway does, is not passed on as if
+// it were what it costs here.
+func TestAnEnginesOwnCostIsNotTold(t *testing.T) {
+	g := open(t, nil)
+	g.inference.unary = func(*inferencev1.InvokeRequest) (*inferencev1.InvokeResponse, error) {
+		return &inferencev1.InvokeResponse{ServedBy: servedBy(), Usage: usage(), Body: []byte(`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}],` +
+			`"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9,"poterne_cost":"9.99 USD","x":1}}`)}, nil
+	}
+	a := g.do("POST", chatPath, `{"model":"small","messages":[{"role":"user","content":"Hi"}]}`)
+	if strings.Contains(a.text, "poterne_cost") || a.at("usage", "x") != 1.0 || a.at("usage", "total_tokens") != 9.0 {
+		t.Errorf("the answer is %s", a.text)
 	}
 }

@@ -184,14 +184,18 @@ func (k *Keeper) take(ctx context.Context, b Budget, n int64) (ledger.Period, er
 		return p, err
 	}
 	k.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, k.cfg.Timeout)
+	bounded, cancel := context.WithTimeout(ctx, k.cfg.Timeout)
 	defer cancel()
-	err := k.Turn(ctx, func(ctx context.Context) error { return k.acquire(ctx, p, a, n) }, func() {})
+	err := k.Turn(bounded, func(ctx context.Context) error { return k.acquire(ctx, p, a, n) }, func() {})
 	var refused *RefusedError
-	if err != nil && !errors.As(err, &refused) {
+	switch {
+	case err == nil || errors.As(err, &refused):
+		return p, err
+	case ctx.Err() != nil: // who asked has left
+		return p, context.Cause(ctx)
+	default:
 		return p, errors.Join(ErrAway, err)
 	}
-	return p, err
 }
 
 // take has a request have n, if there is enough.

@@ -256,6 +256,11 @@ func TestTokensThatAreRefused(t *testing.T) {
 	if own, day := b.left(t, chat(), "default"), b.left(t, chat(), "day"); own != 599 || day != 99 {
 		t.Errorf("a refusal for tokens cost requests: %d, %d are left", own, day)
 	}
+	// What the request can do without is no refusal of it.
+	_, err = b.work(t, chat(), metering.Demand{Kind: metering.Generate, PromptBytes: 30, MaxTokens: 89, Optional: true})
+	if day := b.left(t, chat(), "day"); apierr.ReasonOf(err) != apierr.RateLimited || day != 98 {
+		t.Errorf("a refusal of what is optional gives the request back: %v, %d are left", err, day)
+	}
 	b.clock.Advance(e.RetryAfter)
 	if _, err = b.work(t, chat(), metering.Demand{Kind: metering.Generate, PromptBytes: 30, MaxTokens: 89}); err != nil {
 		t.Errorf("after waiting as told: %v", err)

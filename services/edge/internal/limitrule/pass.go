@@ -89,6 +89,9 @@ func (m Meter) Begin(ctx context.Context, d metering.Demand, setHeader func(meta
 	if err != nil {
 		return nil, apierr.Wrap(apierr.Internal, err, "the limit cannot be judged")
 	}
+	if refused != limit.None && d.Optional {
+		return nil, apierr.New(apierr.RateLimited, "a limit has no room")
+	}
 	w.tell(w.decisions, refused)
 	if refused != limit.None {
 		// Nothing is consumed of the limits that let the request in.

@@ -41,6 +41,9 @@ type Demand struct {
 	// Beside says that this is not the work that the request is for, or not the first
 	// of it: the request's Idempotency-Key is not about it.
 	Beside bool
+	// Optional says that the request goes on without this work: a refusal of it is no
+	// refusal of the request, and is neither told to anybody nor counted.
+	Optional bool
 	// Part, unless it is empty, names this work among what is done beside a request's
 	// own, once for each request.
 	Part string

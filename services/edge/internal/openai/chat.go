@@ -76,6 +76,7 @@ func (s *Server) complete(ctx context.Context, c call, rests *rests, answer *edg
 	if answer.GetUsage() == nil {
 		answer.Usage = usagedetail.Message(resp.GetUsage())
 	}
+	delete(answer.GetUsage().GetExtra(), memberCost) // an engine's is not the gateway's
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, rests.on)
 	}

@@ -31,6 +31,7 @@ func (s *Server) tellCost(ctx context.Context, by *inferencev1.ServedBy, u *edge
 		}
 	}
 	if currency == "" {
+		delete(u.GetExtra(), memberCost) // an engine's is not the gateway's
 		return
 	}
 	if u.Extra == nil {

@@ -85,7 +85,7 @@ func explainMirror(ctx context.Context, outcome, why string, model explain.Attri
 // mirrored has a model work on a copy; begun says that it was asked.
 func (s *Server) mirrored(ctx context.Context, c call, req *inferencev1.InvokeRequest) (begun bool, err error) {
 	d := s.demand(c, req)
-	d.Beside = true
+	d.Beside, d.Optional = true, true
 	hold, err := s.Meters.Begin(ctx, d, func(metadata.MD) error { return nil })
 	if err != nil {
 		return false, err

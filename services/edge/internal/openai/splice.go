@@ -126,7 +126,9 @@ func appendChoices(text, list []byte, says string, good, known func(value []byte
 			case says:
 				said = good(value)
 			case "finish_reason":
-				finish = true
+				if finish = isReason(value); !finish {
+					return text, false
+				}
 			case "logprobs":
 				logprobs = true
 			default:
@@ -155,8 +157,14 @@ func appendChoices(text, list []byte, says string, good, known func(value []byte
 	return text, n > 0 && len(rest) == 1 && rest[0] == ']'
 }
 
-// isIndex reports whether a value begins as a number that counts.
-func isIndex(value []byte) bool { return value[0] >= '0' && value[0] <= '9' }
+// isIndex reports whether a value is a number that counts.
+func isIndex(value []byte) bool {
+	_, err := strconv.ParseInt(string(value), 10, 32)
+	return err == nil && value[0] != '-'
+}
+
+// isReason reports whether a value is why an answer ended, or null.
+func isReason(value []byte) bool { return value[0] == '"' || value[0] == 'n' }
 
 // goesOn reports whether a choice's index is of one that nothing is to be added to.
 func (s *started) goesOn(index []byte) bool {

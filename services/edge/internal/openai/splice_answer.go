@@ -120,6 +120,8 @@ func isUsage(value []byte) bool {
 	counts := 0
 	ok := members(value, func(name, value []byte) bool {
 		switch string(name) {
+		case memberCost: // what an engine says that it costs is not what it costs here
+			return false
 		case "prompt_tokens", "completion_tokens", "total_tokens":
 			counts++
 			return !slices.ContainsFunc(value, notDigit)

@@ -62,7 +62,12 @@ func TestSplicedAnswersSayWhatReadOnesSay(t *testing.T) {
 		`{"choices":[{"message":{"role":"assistant","content":"a"}}],` + someUsage + `}`:                         false,
 		`{"created":"9","choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],` + someUsage + `}`: false,
 		`{"choices":[],` + someUsage + `}`:                                                                       false,
+		// What an engine says that it costs is no matter of the caller's.
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"poterne_cost":"9 USD"}}`: false,
 		// What is not of the form is left to those that say why.
+		`{"choices":[{"index":0.5,"message":{"role":"assistant","content":"a"}}],` + someUsage + `}`:                                                  false,
+		`{"choices":[{"index":99999999999,"message":{"role":"assistant","content":"a"}}],` + someUsage + `}`:                                          false,
+		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":5}],` + someUsage + `}`:                                  false,
 		`{"choices":[{"index":0,"message":{"role":"assistant","content":5}}],` + someUsage + `}`:                                                      false,
 		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}],"usage":{"prompt_tokens":"3","completion_tokens":4,"total_tokens":7}}`: false,
 		`{"choices":[{"index":0,"message":{"role":"assistant","content":"a","\u0063ontent":"b"}}],` + someUsage + `}`:                                 false,

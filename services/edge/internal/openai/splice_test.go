@@ -54,6 +54,7 @@ func TestSplicedChunksSayWhatReadOnesSay(t *testing.T) {
 		`{"choices":[{"index":-1,"delta":{"content":"a"}}]}`:                                    true,
 		`{"choices":[{"index":0.0,"delta":{"content":"a"}}]}`:                                   false,
 		// What is not of the form is left to those that say why.
+		`{"choices":[{"index":0,"delta":{},"finish_reason":7}]}`:          false,
 		`{"choices":[{"delta":{"content":"a"}}]}`:                         false,
 		`{"choices":[{"index":0}]}`:                                       false,
 		`{"choices":{"index":0,"delta":{}}}`:                              false,

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"context"
+	"sync/atomic"
 
 	"google.golang.org/grpc/metadata"
 
@@ -60,24 +61,29 @@ func askUnary[T any](ctx context.Context, s *Server, model string, hedge *twice[
 // The other one's work ends with its context: what it used is known, and billed beside the
 // request, where its answer had come all the same.
 func hedged[T any](ctx context.Context, s *Server, t *trip, model string, work *twice[T], ask func(ctx context.Context) (T, error)) (T, error) {
-	var second metering.Hold
+	var second metering.Hold // of the one who is asked second, until both have ended
+	var asked atomic.Bool
+	demand := work.demand
+	demand.Optional = true
 	out, won, err := route.Hedged(ctx, s.Clock, t.rt.route.Hedge.Delay, func() bool {
-		if !s.Router.Budget().Withdraw(t.rt.tenant) {
-			return false
+		return s.Router.Budget().Withdraw(t.rt.tenant)
+	}, func(ctx context.Context, who int) (none T, _ error) {
+		if who == 2 {
+			hold, err := s.Meters.Begin(ctx, demand, func(metadata.MD) error { return nil })
+			if err != nil {
+				return none, route.ErrNotDone
+			}
+			second = hold
+			asked.Store(true)
 		}
-		hold, err := s.Meters.Begin(ctx, work.demand, func(metadata.MD) error { return nil })
-		if err != nil {
-			return false
-		}
-		second = hold
-		return true
-	}, func(ctx context.Context, _ int) (T, error) { return ask(ctx) }, func(out T, err error) {
+		return ask(ctx)
+	}, func(out T, err error) {
 		if err == nil {
 			second.Note(work.use(out))
 		}
 		second.End(audit.NewContext(ctx, nil), err) // the request's record ends with the request
 	})
-	if second != nil {
+	if asked.Load() {
 		t.rt.more.Add(1)
 		outcome := "lost"
 		if won == 2 && err == nil {

@@ -10,7 +10,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
@@ -49,25 +48,28 @@ func TestTheHedgeThatLosesIsBilledWhereItIsKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		takes  []time.Duration
 		deaf   bool
-		refuse error
+		refuse time.Duration // after which a second one is; 0: it is not
 		answer int32
 		calls  int32
 		billed map[string]int
 	}{
-		"the second loses, and answers":   {[]time.Duration{soon, late}, true, nil, 1, 2, map[string]int{"own": 1, "beside": 2}},
-		"the first loses, and answers":    {[]time.Duration{late, soon}, true, nil, 2, 2, map[string]int{"own": 2, "beside": 1}},
-		"the second loses, and is gone":   {[]time.Duration{soon, late}, false, nil, 1, 2, map[string]int{"own": 1, "beside": 0}},
-		"there is no room for a second":   {[]time.Duration{soon, late}, true, apierr.New(apierr.QuotaExceeded, "no"), 1, 1, map[string]int{"own": 1}},
-		"the first comes before a second": {[]time.Duration{time.Millisecond}, true, nil, 1, 1, map[string]int{"own": 1}},
+		"the second loses, and answers":   {[]time.Duration{soon, late}, true, 0, 1, 2, map[string]int{"own": 1, "beside": 2}},
+		"the first loses, and answers":    {[]time.Duration{late, soon}, true, 0, 2, 2, map[string]int{"own": 2, "beside": 1}},
+		"the second loses, and is gone":   {[]time.Duration{soon, late}, false, 0, 1, 2, map[string]int{"own": 1, "beside": 0}},
+		"there is no room for a second":   {[]time.Duration{soon, late}, true, time.Nanosecond, 1, 1, map[string]int{"own": 1}},
+		"the budget answers too late":     {[]time.Duration{soon, late}, true, 700 * time.Millisecond, 1, 1, map[string]int{"own": 1}},
+		"the first comes before a second": {[]time.Duration{time.Millisecond}, true, 0, 1, 1, map[string]int{"own": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, ctx := metered(t, new(meter), new(engine))
 				b := &bills{paid: map[string]int{}, refuse: map[string]chan struct{}{}}
-				if c.refuse != nil {
-					b.refuse["beside"] = make(chan struct{})
-					close(b.refuse["beside"])
+				if c.refuse != 0 {
+					refused := make(chan struct{})
+					b.refuse["beside"] = refused
+					time.AfterFunc(100*time.Millisecond+c.refuse, func() { close(refused) })
 				}
+				began := time.Now()
 				engine := &pacing{takes: c.takes, deaf: c.deaf}
 				s.Inference, s.Meters, s.Clock = engine, metering.Meters{b}, clock.Real()
 				s.Router = route.New(route.Options{Config: route.DefaultConfig(), Clock: s.Clock, Log: slog.New(slog.DiscardHandler)})
@@ -81,6 +83,9 @@ func TestTheHedgeThatLosesIsBilledWhereItIsKnown(t *testing.T) {
 				ask := &inferencev1.EmbedRequest{Model: "small", Inputs: []*workerv1.EmbedInput{textInput("x")}}
 				resp, err := s.embedOnce(ctx, ask, hold, metering.Demand{Kind: metering.Embed, User: "beside", Beside: true})
 				hold.End(ctx, err)
+				if took := time.Since(began); took > soon && c.takes[0] == soon {
+					t.Errorf("the answer came after %v", took)
+				}
 				if err != nil || resp.GetUsage().GetPromptTokens() != c.answer {
 					t.Errorf("%v, %v", resp.GetUsage(), err)
 				}

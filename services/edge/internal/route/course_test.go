@@ -241,6 +241,31 @@ func TestHedges(t *testing.T) {
 			t.Errorf("%v of %d after %d, %d lost", err, won, n.Load(), lost)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) { // a second one that is not done after all
+		broken := errors.New("broken")
+		for name, c := range map[string]struct {
+			first, second time.Duration // when they end
+			fails         error         // how the first does
+		}{
+			"the first answers":                  {300 * time.Millisecond, 10 * time.Millisecond, nil},
+			"… before that is known":             {150 * time.Millisecond, time.Second, nil},
+			"the first fails":                    {300 * time.Millisecond, 10 * time.Millisecond, broken},
+			"the first fails before it is known": {150 * time.Millisecond, time.Second, broken},
+		} {
+			out, won, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, yes, func(_ context.Context, who int) (int, error) {
+				if who == 1 {
+					<-time.After(c.first)
+					return 1, c.fails
+				}
+				<-time.After(c.second)
+				return 2, ErrNotDone
+			}, func(n int, err error) { t.Errorf("%s: %d is lost, %v", name, n, err) })
+			if out != 1 || won != 1 || !errors.Is(err, c.fails) {
+				t.Errorf("%s: %d, %d, %v", name, out, won, err)
+			}
+			<-time.After(time.Second)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) { // an answer that comes all the same
 		var lost atomic.Int32
 		out, _, err := Hedged(t.Context(), clock.Real(), 100*time.Millisecond, yes, func(_ context.Context, who int) (int, error) {

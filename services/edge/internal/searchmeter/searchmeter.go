@@ -9,6 +9,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -40,9 +41,6 @@ type conn struct {
 // nothing. Of a search that is asked twice at once, each reserves and settles its own: the
 // context of the second is from Again.
 func New(next grpc.ClientConnInterface, o Options) grpc.ClientConnInterface {
-	if len(o.Meters) == 0 {
-		return next
-	}
 	return &conn{next, o}
 }
 
@@ -53,12 +51,14 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 		return err
 	}
 	if len(demands) == 0 {
+		secondAsked(ctx)
 		return c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
 	}
 	b, err := c.begin(ctx, demands)
 	if err != nil {
 		return err
 	}
+	secondAsked(ctx)
 	var trailer metadata.MD
 	err = c.ClientConnInterface.Invoke(ctx, method, args, reply, append(slices.Clip(opts), grpc.Trailer(&trailer))...)
 	var works []*searchv1.ModelWork
@@ -78,9 +78,23 @@ type again struct{}
 
 // Again returns the context of a search that is asked a second time while the first is in
 // hand: the answer's header is the first one's, and what is done for it has its own entry.
-func Again(ctx context.Context) context.Context { return context.WithValue(ctx, again{}, true) }
+// asked says that there was room for it.
+func Again(ctx context.Context, asked *atomic.Bool) context.Context {
+	return context.WithValue(ctx, again{}, asked)
+}
 
-func isAgain(ctx context.Context) bool { return ctx.Value(again{}) != nil }
+// secondOf is what is to be told that a search is asked a second time; nil: it is the first.
+func secondOf(ctx context.Context) *atomic.Bool {
+	asked, _ := ctx.Value(again{}).(*atomic.Bool)
+	return asked
+}
+
+// secondAsked notes that a search is asked a second time, if that is so.
+func secondAsked(ctx context.Context) {
+	if asked := secondOf(ctx); asked != nil {
+		asked.Store(true)
+	}
+}
 
 // teller is an answer that tells what models did.
 type teller interface {
@@ -98,8 +112,8 @@ func (c *conn) begin(ctx context.Context, demands []metering.Demand) (_ *bill, e
 	b := new(bill)
 	header := make(metadata.MD)
 	for _, d := range demands {
-		if isAgain(ctx) {
-			d.Part = "" // which is the first one's
+		if secondOf(ctx) != nil {
+			d.Part, d.Optional = "", true // the part is the first one's
 		}
 		hold, err := c.o.Meters.Begin(ctx, d, func(md metadata.MD) error {
 			maps.Copy(header, md) // the later one knows of both
@@ -121,7 +135,7 @@ func (c *conn) begin(ctx context.Context, demands []metering.Demand) (_ *bill, e
 
 // tell puts what the meters say into the header of a search's own answer.
 func (c *conn) tell(ctx context.Context, header metadata.MD) error {
-	if c.o.Part != "" || len(header) == 0 || isAgain(ctx) {
+	if c.o.Part != "" || len(header) == 0 || secondOf(ctx) != nil {
 		return nil
 	}
 	return grpc.SetHeader(ctx, header)

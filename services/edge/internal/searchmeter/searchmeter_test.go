@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,7 +59,11 @@ func (n *notes) Begin(_ context.Context, d metering.Demand, _ func(metadata.MD) 
 	if !d.Beside {
 		return nil, errors.New("the request's Idempotency-Key is not about it")
 	}
-	n.add("%s %s %d bytes %d documents %s", d.Kind, d.Model, d.PromptBytes, d.Documents, d.Part)
+	part := d.Part
+	if d.Optional {
+		part += "optional"
+	}
+	n.add("%s %s %d bytes %d documents %s", d.Kind, d.Model, d.PromptBytes, d.Documents, part)
 	return &noted{notes: n, kind: d.Kind}, nil
 }
 
@@ -221,10 +226,17 @@ func TestAFailureIsSettledByItsTrailer(t *testing.T) {
 // A search that is asked a second time has entries of its own.
 func TestASecondSearchIsBesideTheFirst(t *testing.T) {
 	n, b := new(notes), &backend{answer: &searchv1.SearchResponse{ModelWork: []*searchv1.ModelWork{work("embed", "e5", 2, 3, 0)}}}
-	if err := search(Again(t.Context()), retrieving(n, b), &searchv1.SearchRequest{Query: "four"}); err != nil {
-		t.Fatal(err)
+	var asked atomic.Bool
+	if err := search(Again(t.Context(), &asked), retrieving(n, b), &searchv1.SearchRequest{Query: "four"}); err != nil || !asked.Load() {
+		t.Fatal(err, asked.Load())
 	}
-	n.want(t, "embed e5 4 bytes 0 documents ", "embed ends: e5@v2 3 tokens 0 documents true")
+	n.want(t, "embed e5 4 bytes 0 documents optional", "embed ends: e5@v2 3 tokens 0 documents true")
+
+	n.refuse, n.left = metering.Embed, 0
+	asked.Store(false)
+	if err := search(Again(t.Context(), &asked), retrieving(n, b), &searchv1.SearchRequest{Query: "four"}); err == nil || asked.Load() {
+		t.Errorf("without room it is asked: %v, %v", asked.Load(), err)
+	}
 }
 
 // ticking is a clock that is set by hand.

@@ -5,6 +5,7 @@ package searchroute
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -80,18 +81,21 @@ func (c *conn) search(ctx context.Context, t *route.Route, tenant, method string
 	if t.Hedge.Delay == 0 {
 		return c.ClientConnInterface.Invoke(ctx, method, args, into, opts...)
 	}
-	second := false
+	var second atomic.Bool
 	out, won, err := route.Hedged(ctx, c.router.Clock, t.Hedge.Delay, func() bool {
-		second = c.router.Budget().Withdraw(tenant)
-		return second
+		return c.router.Budget().Withdraw(tenant)
 	}, func(ctx context.Context, who int) (proto.Message, error) {
-		if who == 2 {
-			ctx = searchmeter.Again(ctx)
-		}
 		reply := into.ProtoReflect().New().Interface()
-		return reply, c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+		if who == 1 {
+			return reply, c.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+		}
+		err := c.ClientConnInterface.Invoke(searchmeter.Again(ctx, &second), method, args, reply, opts...)
+		if !second.Load() { // there was no room for it
+			err = route.ErrNotDone
+		}
+		return reply, err
 	}, func(proto.Message, error) {}) // the connection has billed it
-	if second {
+	if second.Load() {
 		if err := tell(ctx, openai.HeaderAttempts, "2"); err != nil {
 			return err
 		}

@@ -124,7 +124,7 @@ func (m *Meter) reserve(ctx context.Context, h *hold, d metering.Demand, rates p
 		}
 	}
 	if err != nil {
-		return m.refuse(ctx, err)
+		return m.refuse(ctx, d, err)
 	}
 	h.reservation, h.entry.Charges = r, r.Charges()
 	m.explainReserved(ctx, r)
@@ -155,12 +155,17 @@ func (m *Meter) most(d metering.Demand, rates price.Rates, prompt int64) budget.
 }
 
 // refuse is what the caller is told.
-func (m *Meter) refuse(ctx context.Context, err error) error {
+func (m *Meter) refuse(ctx context.Context, d metering.Demand, err error) error {
 	var refused *budget.RefusedError
-	if !errors.As(err, &refused) {
+	switch known := errors.As(err, &refused); {
+	case !known && ctx.Err() != nil: // the caller has left, which says nothing of the ledger
+		return err
+	case !known:
 		m.metrics.BudgetAway(ctx, "refused")
 		m.log.WarnContext(ctx, "a request is refused since the ledger of usage does not answer", telemetry.Err(err))
 		return away(err)
+	case d.Optional:
+		return apierr.Wrap(apierr.QuotaExceeded, err, "a budget has too little left")
 	}
 	b := refused.Budget
 	m.metrics.BudgetRefused(ctx, string(b.Scope))

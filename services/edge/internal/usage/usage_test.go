@@ -121,6 +121,36 @@ func TestARefusalSaysWhenToComeAgain(t *testing.T) {
 	}
 }
 
+// What a request can do without is refused as if nobody had asked for it.
+func TestWhatIsOptionalIsRefusedInSilence(t *testing.T) {
+	for _, optional := range []bool{false, true} {
+		o := newOffice(t, nil)
+		told := 0
+		o.Meter.refused = func(budget.Budget) { told++ }
+		o.budget(budget.Budget{ID: "lab", Scope: budget.Tenant, Every: budget.Day, Unit: budget.Tokens, Amount: 10, Hard: true})
+		d := chat(100, 100)
+		d.Optional = optional
+		a, err := o.ask(as(t.Context()), d)
+		if apierr.ReasonOf(err) != apierr.QuotaExceeded {
+			t.Errorf("optional %t: %v", optional, err)
+		}
+		if found := a.entry.Record().Findings; (told == 0) != optional || (len(found) == 0) != optional {
+			t.Errorf("optional %t: %d are told, the trail has %q", optional, told, found)
+		}
+	}
+}
+
+// A caller who leaves while the ledger is asked says nothing of the ledger.
+func TestWhoLeavesIsNotTheLedgersFault(t *testing.T) {
+	o := newOffice(t, nil)
+	o.budget(budget.Budget{ID: "lab", Scope: budget.Tenant, Every: budget.Day, Unit: budget.Tokens, Amount: 1 << 40, Hard: true})
+	ctx, leave := context.WithCancel(as(t.Context()))
+	leave()
+	if _, err := o.ask(ctx, chat(100_000, 100_000)); !errors.Is(err, context.Canceled) || apierr.ReasonOf(err) == apierr.Unavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
 // What does not fit by its bytes is counted by the model's own tokeniser.
 func TestThePromptIsCountedWhereBytesDoNotFit(t *testing.T) {
 	o := newOffice(t, nil)
