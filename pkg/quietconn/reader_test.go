@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/buffers"
 	"github.com/poterne/poterne/pkg/quietconn"
+	"github.com/poterne/poterne/pkg/testkit"
 )
 
 // ahead is what Reader has of bufio's.
@@ -93,7 +93,7 @@ func TestAReaderReadsAsBufiosDoes(t *testing.T) {
 func TestAReaderThatWaitsHoldsNoBuffer(t *testing.T) {
 	const size, many = 1 << 20, 32
 	b := buffers.New(size, size)
-	before := inUse()
+	before := testkit.Heap()
 	var servers []net.Conn
 	done := make(chan error, many)
 	for range many {
@@ -113,7 +113,7 @@ func TestAReaderThatWaitsHoldsNoBuffer(t *testing.T) {
 		}()
 	}
 	heard(t)
-	if held := inUse() - before; held > many/2*size {
+	if held := testkit.Heap() - before; held > many/2*size {
 		t.Errorf("%d that wait hold %d bytes", many, held)
 	}
 	for _, s := range servers {
@@ -121,15 +121,6 @@ func TestAReaderThatWaitsHoldsNoBuffer(t *testing.T) {
 		ok(t, err)
 		ok(t, <-done)
 	}
-}
-
-// inUse is the heap's size after collections, the second of which empties pools.
-func inUse() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }
 
 func TestAReadersWaitEnds(t *testing.T) {

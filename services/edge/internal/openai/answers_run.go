@@ -216,7 +216,7 @@ func (s *Server) begin(ctx context.Context, c call, r *respcache.Reader, streame
 		return err
 	}
 	demand := s.demand(c, req)
-	demand.Beside = p.renews
+	demand.Beside, demand.Optional = p.renews, p.renews
 	hold, err := s.Meters.Begin(ctx, demand, setHeader)
 	if err != nil {
 		r.Abandon()

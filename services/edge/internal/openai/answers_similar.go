@@ -86,7 +86,7 @@ func (s *Server) embedQuestion(ctx context.Context, p *plan, setHeader func(meta
 	ctx, cancel := context.WithTimeout(ctx, similarTime)
 	defer cancel()
 	q, model := p.similar, p.Rule.Semantic.Model
-	hold, err := s.Meters.Begin(ctx, metering.Demand{Kind: metering.Embed, Model: model, PromptBytes: len(q.text), Beside: true}, setHeader)
+	hold, err := s.Meters.Begin(ctx, metering.Demand{Kind: metering.Embed, Model: model, PromptBytes: len(q.text), Beside: true, Optional: true}, setHeader)
 	if err != nil {
 		return false
 	}

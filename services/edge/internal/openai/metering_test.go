@@ -238,3 +238,15 @@ func TestEmbeddingsAreMetered(t *testing.T) {
 		t.Errorf("told %v, ended with %v", m.used, m.ends)
 	}
 }
+
+// A question of which no vector may be made is answered all the same: that the vector is
+// refused is no refusal of the request.
+func TestAQuestionsVectorIsOptional(t *testing.T) {
+	m := &meter{refuse: io.ErrUnexpectedEOF}
+	s, ctx := metered(t, m, new(engine))
+	p := &plan{similar: &question{text: "how much"}}
+	p.Rule.Semantic.Model = "vectors"
+	if s.embedQuestion(ctx, p, nil) || len(m.asked) != 1 || !m.asked[0].Optional || !m.asked[0].Beside {
+		t.Errorf("asked are %+v", m.asked)
+	}
+}
