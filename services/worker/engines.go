@@ -14,6 +14,11 @@ import (
 // Engines says how engines are started and reached. One whose program is not
 // there is not offered.
 type Engines struct {
+	// Batch has the engines that the worker starts be batch work to Linux's scheduler:
+	// they keep their share of the processors, but do not interrupt the services that
+	// ask them.
+	Batch bool `yaml:"batch"`
+
 	LlamaServer LlamaServer `yaml:"llama_server"`
 	VLLM        GPUServer   `yaml:"vllm"`
 	SGLang      GPUServer   `yaml:"sglang"`

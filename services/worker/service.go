@@ -128,6 +128,7 @@ func (s *Service) build(ctx context.Context) error {
 		ID: s.id, Version: o.version, MaxModels: s.cfg.MaxModels, WorkDir: dir,
 		DrainTimeout: s.cfg.DrainTimeout * 9 / 10, // the rest is for what must still be said
 		Supervision:  s.cfg.Supervision,
+		Batch:        s.cfg.Engines.Batch,
 		MinIdle:      s.cfg.Memory.MinIdle, WarmUpTimeout: s.cfg.WarmUpTimeout, SampleEvery: s.cfg.Memory.SampleEvery,
 		FixedGPUs: len(s.cfg.Memory.GPUs) > 0,
 		Embedding: agent.EmbeddingConfig{

@@ -38,6 +38,10 @@ type Command struct {
 	Output io.Writer
 	// Nice is how far the child gives way to other processes, 0 to 19.
 	Nice int
+	// Batch has the child keep its share of the processors, but not take one from
+	// whoever is in the middle of something when the child has something to do. It
+	// is Linux's policy for that (sched(7)), and nothing elsewhere.
+	Batch bool
 	// What it is, for messages; empty is an engine.
 	What string
 }
@@ -77,8 +81,16 @@ func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*P
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
 	p := &Process{cmd: cmd, stdin: stdin, out: out, ledger: ledger, what: cmp.Or(c.What, "engine"), exited: make(chan struct{})}
+	prepare := func() {}
+	if c.Batch {
+		prepare = func() {
+			if err := asBatch(); err != nil { // as where a container is not allowed to
+				log.InfoContext(ctx, "process is not batch work to the scheduler", slog.Any("error", err))
+			}
+		}
+	}
 	started := make(chan error)
-	go p.run(started)
+	go p.run(prepare, started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("cannot be started: %w", err)
 	}
@@ -96,11 +108,12 @@ func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*P
 	return p, nil
 }
 
-// run starts the child and waits for it on one thread of the system: Linux ends
-// a child with the thread that made it, not with the process.
-func (p *Process) run(started chan<- error) {
+// run starts the child and waits for it on one thread of the system, which prepare
+// makes what the child is to be: Linux ends a child with the thread that made it, not
+// with the process. The thread is not given back, and so ends with this goroutine.
+func (p *Process) run(prepare func(), started chan<- error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	prepare()
 	err := p.cmd.Start()
 	started <- err
 	if err != nil {

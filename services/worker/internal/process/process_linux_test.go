@@ -287,3 +287,37 @@ func TestNiceOutputAndExitCode(t *testing.T) {
 		t.Errorf("exit code %d, output %q, %v", p.ExitCode(), out.String(), err)
 	}
 }
+
+// A child that is batch work to the scheduler is so from its first instruction, with all
+// that it starts; neither others nor this process become it.
+func TestBatch(t *testing.T) {
+	ledger := openLedger(t, t.TempDir())
+	for batch, want := range map[bool]string{true: "3 3", false: "0 0"} { // SCHED_BATCH, SCHED_OTHER
+		var out bytes.Buffer
+		p, err := Start(t.Context(), Command{
+			Path: "/bin/sh", Args: []string{"-c", `policy() { cut -d' ' -f41 /proc/$1/stat; }; echo $(policy $$) $(policy self)`},
+			Output: &out, Batch: batch,
+		}, ledger, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-p.Exited()
+		if got := strings.TrimSpace(out.String()); got != want {
+			t.Errorf("batch %v: policies %q, want %q", batch, got, want)
+		}
+	}
+	eventually(t, "no thread of this process is batch work", func() bool {
+		stats, err := filepath.Glob("/proc/self/task/*/stat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range stats {
+			const policyField = 38 // after the name
+			stat, err := os.ReadFile(file)
+			if err == nil && statFields(stat)[policyField] != "0" {
+				return false
+			}
+		}
+		return len(stats) > 0
+	})
+}

@@ -27,7 +27,7 @@ func (m *Maker) run(ctx context.Context, what Program, name string, args []strin
 	out := &pieces{see: see}
 	defer out.end()
 	child, err := process.Start(ctx, process.Command{
-		Path: path, Args: args, Dir: m.path(dirTemp), Output: out, Nice: niceness, What: name,
+		Path: path, Args: args, Dir: m.path(dirTemp), Output: out, Nice: niceness, Batch: true, What: name,
 		// It computes where memory was set aside for it.
 		Env: []string{"CUDA_VISIBLE_DEVICES=", "HIP_VISIBLE_DEVICES=", "GGML_VK_VISIBLE_DEVICES=", "OMP_WAIT_POLICY=passive"},
 	}, m.parts.Ledger, m.parts.Log)
