@@ -199,7 +199,7 @@ func TestAFailedRenewalLeavesTheAnswer(t *testing.T) {
 		for range 3 {
 			ask()
 		}
-		if e.asked != 2 || len(m.asked) != 2 || !m.asked[1].Beside || m.ends[1] == nil {
+		if e.asked != 2 || len(m.asked) != 2 || m.asked[0].Optional || !m.asked[1].Optional || !m.asked[1].Beside || m.ends[1] == nil {
 			t.Errorf("asked %d times, reserved %+v, ended with %v", e.asked, m.asked, m.ends)
 		}
 		later(11 * time.Second)
