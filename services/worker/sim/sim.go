@@ -19,6 +19,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/config"
+	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/worker/internal/sim"
 )
 
@@ -54,6 +55,7 @@ type Process struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	defer servicecmd.RoomyHeap()()
 	p := Process{Stdin: os.Stdin, Stderr: os.Stderr, Exit: os.Exit} //nolint:forbidigo // a crash on purpose
 	cfg, err := Parse(args)
 	switch {

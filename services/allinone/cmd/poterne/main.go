@@ -16,7 +16,7 @@ import (
 var version = "dev"
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "up" {
+	if len(os.Args) > 1 && (os.Args[1] == "up" || os.Args[1] == "sim") { // what lasts
 		servicecmd.CalmMonitor()
 	}
 	os.Exit(run())

@@ -4,7 +4,11 @@ package main
 import (
 	"os"
 
+	"github.com/poterne/poterne/pkg/servicecmd"
 	"github.com/poterne/poterne/services/worker/sim"
 )
 
-func main() { os.Exit(sim.Main(os.Args[1:])) }
+func main() {
+	servicecmd.CalmMonitor()
+	os.Exit(sim.Main(os.Args[1:]))
+}
