@@ -55,7 +55,8 @@ type Process struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	defer servicecmd.RoomyHeap()()
+	restore := servicecmd.RoomyHeap()
+	defer restore()
 	p := Process{Stdin: os.Stdin, Stderr: os.Stderr, Exit: os.Exit} //nolint:forbidigo // a crash on purpose
 	cfg, err := Parse(args)
 	switch {
