@@ -14,9 +14,9 @@ import (
 // Engines says how engines are started and reached. One whose program is not
 // there is not offered.
 type Engines struct {
-	// Batch has the engines that the worker starts be batch work to Linux's scheduler:
-	// they keep their share of the processors, but do not interrupt the services that
-	// ask them.
+	// Batch has the engines that the worker starts, and that compute on no GPU, be batch
+	// work to Linux's scheduler: they keep their share of the processors, but do not
+	// interrupt the services that ask them.
 	Batch bool `yaml:"batch"`
 
 	LlamaServer LlamaServer `yaml:"llama_server"`

@@ -5,19 +5,32 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/poterne/poterne/services/worker"
+	"github.com/poterne/poterne/services/worker/internal/gpu"
 )
 
-// Engines are batch work to the system's scheduler unless the operator says otherwise.
+// Engines are batch work to the system's scheduler unless they feed a GPU, or the
+// operator says otherwise.
 func TestEnginesAreBatchWork(t *testing.T) {
-	for batch, want := range map[bool]string{true: "3", false: "0"} { // SCHED_BATCH, SCHED_OTHER
-		t.Run(fmt.Sprint(batch), func(t *testing.T) {
+	const other, batch = "0", "3" // SCHED_OTHER, SCHED_BATCH
+	for name, test := range map[string]struct {
+		batch      bool
+		parameters map[string]string
+		want       string
+	}{
+		"by default":      {true, nil, batch},
+		"with a GPU":      {true, map[string]string{"gpu-memory": "1073741824"}, other},
+		"when turned off": {false, nil, other},
+	} {
+		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
 			if !cfg.Engines.Batch {
 				t.Fatal("it is not the default")
 			}
-			cfg.Engines.Batch = batch
-			r := run(t, cfg)
-			r.load("a", simSpec(nil))
+			cfg.Engines.Batch = test.batch
+			r := run(t, cfg, worker.WithGPUs(gpu.NewScripted(gpu.H100(0))))
+			r.load("a", simSpec(test.parameters))
 			pids := r.enginePIDs()
 			if len(pids) != 1 {
 				t.Fatalf("engines %v", pids)
@@ -28,8 +41,8 @@ func TestEnginesAreBatchWork(t *testing.T) {
 			}
 			_, after, _ := strings.Cut(string(stat), ") ")
 			const policyField = 38 // after the name
-			if got := strings.Fields(after)[policyField]; got != want {
-				t.Errorf("policy %s, want %s", got, want)
+			if got := strings.Fields(after)[policyField]; got != test.want {
+				t.Errorf("policy %s, want %s", got, test.want)
 			}
 		})
 	}

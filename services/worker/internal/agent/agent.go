@@ -44,7 +44,7 @@ type Config struct {
 	// WorkDir is the working directory of engines.
 	WorkDir     string
 	Supervision supervise.Config
-	// Batch has engines be batch work to the system's scheduler.
+	// Batch has engines without GPUs be batch work to the system's scheduler.
 	Batch bool
 	// MinIdle is how long a model must not have been used to be unloaded for
 	// another.

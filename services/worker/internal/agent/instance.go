@@ -110,7 +110,8 @@ func (a *Agent) startEngine(ctx context.Context, m *model, plan *engine.Plan) (*
 		args = append(args, cmd.Fit(a.freeOf(ctx, m))...)
 	}
 	child, err := process.Start(ctx, process.Command{
-		Path: cmd.Path, Args: args, Env: cmd.Environment(port), Dir: where, Batch: a.cfg.Batch,
+		Path: cmd.Path, Args: args, Env: cmd.Environment(port), Dir: where,
+		Batch: a.cfg.Batch && len(m.placed()) == 0, // a GPU would wait for what feeds it
 	}, a.parts.Ledger, a.log.With(slog.String(keyModel, m.name)))
 	if err != nil {
 		if dir != "" {
