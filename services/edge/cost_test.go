@@ -32,6 +32,29 @@ func TestAStreamTellsItsCostOnce(t *testing.T) {
 	}
 }
 
+// Workers tell an answer's tokens with its end and not in a chunk: the gateway tells them
+// its caller, and what they cost, which by then is settled, once.
+func TestAStreamWhoseEndTellsItsTokensTellsItsCostOnce(t *testing.T) {
+	g := open(t, nil)
+	g.do("POST", "/v1/admin/prices", `{"price":{"model":"small","rates":{"input":1000000,"output":2000000}}}`)
+	g.route("big", `{"match":{"models":["big"]},"model":"small"}`)
+	g.inference.stream = func(_ *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+		err := out.Send(&inferencev1.InvokeStreamResponse{Event: &inferencev1.InvokeStreamResponse_ServedBy{ServedBy: g.inference.served()}})
+		return errors.Join(err, sendChunk(out, firstChunk), sendChunk(out, helloChunk), sendChunk(out, lastChunk), sendFinish(out))
+	}
+	for path, body := range map[string]string{
+		chatPath:          `{"model":"small","messages":[{"role":"user","content":"Hi"}],"stream":true,"stream_options":{"include_usage":true}}`,
+		chatPath + "?big": `{"model":"big","messages":[{"role":"user","content":"Hi"}],"stream":true,"stream_options":{"include_usage":true}}`,
+		"/v1/completions": `{"model":"small","prompt":"Hi","stream":true,"stream_options":{"include_usage":true}}`,
+	} {
+		a := g.do("POST", strings.TrimSuffix(path, "?big"), body)
+		record, _ := g.explained(a.header.Get("X-Request-Id"))
+		if micros, _ := record.at("cost_micros").(float64); micros != 11 || strings.Count(a.text, `"poterne_cost":"0.000011 USD"`) != 1 {
+			t.Errorf("%s told %s, and cost %v millionths", path, a.text, micros)
+		}
+	}
+}
+
 // What several models' work came to for one request is told once, all of it: in the
 // header of an answer, and over gRPC in the trailer of a stream.
 func TestACostIsToldOnce(t *testing.T) {

@@ -201,6 +201,7 @@ func (s *Server) begin(ctx context.Context, c call, r *respcache.Reader, streame
 			return err
 		}
 		p.degraded = degraded || generation != p.generation
+		p.spent, _ = audit.From(ctx).Cost() // what was found for it too
 		// What was gathered before has no passages in it.
 		if err := s.gather(ctx, c.body, c.prompt); err != nil {
 			r.Abandon()

@@ -152,7 +152,7 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 		return err
 	}
 	total := usagedetail.Message(usage)
-	s.tellCost(ctx, w.by, total, plan, w.begun)
+	s.tellBill(ctx, w.by, total, plan, w.begun)
 	return out.Send(&edgev1.StreamChatCompletionResponse{
 		Id: w.id, Object: objectChatChunk, Created: w.created, Model: routed.model(model), Usage: total,
 	})

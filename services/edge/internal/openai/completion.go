@@ -78,7 +78,7 @@ func (s *Server) StreamCompletion(req *edgev1.CreateCompletionRequest, out grpc.
 		return err
 	}
 	total := usagedetail.Message(usage)
-	s.tellCost(ctx, w.by, total, c.plan, w.begun)
+	s.tellBill(ctx, w.by, total, c.plan, w.begun)
 	return out.Send(&edgev1.CreateCompletionResponse{
 		Id: w.id, Object: objectCompletion, Created: w.created, Model: routed.model(c.model), Usage: total,
 	})

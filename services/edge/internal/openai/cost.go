@@ -17,8 +17,9 @@ import (
 // header was sent before that was known.
 const memberCost = "poterne_cost"
 
-// tellCost adds to a stream's usage what the request cost. An answer that is given
-// again costs nothing but what finding it did.
+// tellCost adds to the usage that comes in a stream what the request cost, the answer
+// with it, which is settled later. An answer that is given again costs nothing but what
+// finding it did.
 func (s *Server) tellCost(ctx context.Context, by *inferencev1.ServedBy, u *edgev1.Usage, p *plan, begun time.Time) {
 	micros, currency := audit.From(ctx).Cost()
 	cost, own, priced := s.Meters.Price(metering.Work{Kind: metering.Generate, By: by, Time: begun, Tokens: usagedetail.Of(u)})
@@ -30,6 +31,22 @@ func (s *Server) tellCost(ctx context.Context, by *inferencev1.ServedBy, u *edge
 			micros += cost
 		}
 	}
+	setCost(u, micros, currency)
+}
+
+// tellBill is tellCost for usage that is told once a stream has ended. The answer is
+// settled then, unless it is made to be kept: the work on that ends when it does.
+func (s *Server) tellBill(ctx context.Context, by *inferencev1.ServedBy, u *edgev1.Usage, p *plan, begun time.Time) {
+	if p != nil {
+		s.tellCost(ctx, by, u, p, begun)
+		return
+	}
+	micros, currency := audit.From(ctx).Cost()
+	setCost(u, micros, currency)
+}
+
+// setCost has usage tell of a cost; without a currency there is none.
+func setCost(u *edgev1.Usage, micros int64, currency string) {
 	if currency == "" {
 		delete(u.GetExtra(), memberCost) // an engine's is not the gateway's
 		return
