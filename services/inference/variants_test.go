@@ -58,7 +58,7 @@ func TestAVariantServesAndTheAnswerSaysSo(t *testing.T) {
 	}
 	base, small := forms[0], forms[1]
 	if base.GetName() != "base" || base.GetReadyWorkers() != 0 || base.GetSizeBytes() != 100 || base.GetLoss() != 0 ||
-		base.GetPlacementProblem() != "a: needs 100 bytes, 60 are free" || !base.GetAllowed() {
+		base.GetPlacementProblem() != "needs 100 bytes, 60 are free" || !base.GetAllowed() {
 		t.Errorf("%v", base)
 	}
 	if small.GetName() != "q4" || small.GetReadyWorkers() != 1 || small.GetLoss() != 0.04 || small.GetPlacementProblem() != "" {

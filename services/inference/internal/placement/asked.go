@@ -73,7 +73,7 @@ func (a *asked) end(w *fleet.Worker, digest string, now time.Time, err error) ti
 	wait := settleTime
 	if err != nil {
 		q.at = now
-		q.message = w.ID() + ": " + apierr.From(err).Message
+		q.message = apierr.From(err).Message // and not whose: tenants see it, and workers are all tenants'
 		q.failures++
 		wait = a.backoff.Wait(q.failures)
 	}
@@ -148,8 +148,8 @@ func roomOf(w *fleet.Worker) int64 {
 	return f.FreeBytes
 }
 
-// problem returns what the worker with the lowest id said that refused the
-// version, or "".
+// problem returns what a worker said that refused the version, the least of their words
+// so that they do not change with each look, or "".
 func (a *asked) problem(digest string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -131,8 +131,8 @@ func (c *Controller) Planned() <-chan struct{} {
 	return changed
 }
 
-// Problem returns what the last worker said that refused a version or a variant; ""
-// when none did.
+// Problem returns what a worker said that refused a version or a variant, without its
+// name; "" when none did.
 func (c *Controller) Problem(digest string) string { return c.asked.problem(digest) }
 
 // Pending notes that the version was asked for and nobody has it, or that this
