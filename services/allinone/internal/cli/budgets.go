@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -35,7 +36,7 @@ func (a *app) printBudgets(items []any) error {
 		}
 	}
 	return a.print(items, columns("TENANT tenant", "ID id", "SCOPE scope", "OF scope_name", "PERIOD period", "UNIT unit", "AMOUNT amount",
-		"USED standing.settled", "RESERVED standing.reserved", "LEFT standing.remaining", "HARD hard", "UNTIL standing.end_time"))
+		"USED standing.settled", "RESERVED standing.reserved", "LEFT standing.remaining", "HARD hard", "WARNS warnings", "UNTIL standing.end_time"))
 }
 
 func (a *app) budgetsListCommand() *cobra.Command {
@@ -101,7 +102,8 @@ func (a *app) budgetsSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set ID (--money AMOUNT | --tokens N) --period day|month|total", Short: "Make a budget, or change its amount",
 		Long: `Makes a budget of the tenant, of a team (--team GROUP) or of an API key (--key ID), or
-changes the amount, the warnings and whether it refuses of the one that there is.`,
+changes the amount of the one that there is, and of its warnings and whether it refuses
+what is given (--soft=false has it refuse again).`,
 		Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b := map[string]any{"id": args[0], "period": period, "warnings": warn, "hard": !soft, "scope": "tenant"}
@@ -118,6 +120,9 @@ changes the amount, the warnings and whether it refuses of the one that there is
 			}
 			c, err := a.client()
 			if err != nil {
+				return err
+			}
+			if err := c.keepOfBudget(cmd, b, tenant); err != nil {
 				return err
 			}
 			var out map[string]any
@@ -137,6 +142,32 @@ changes the amount, the warnings and whether it refuses of the one that there is
 	f.IntSliceVar(&warn, "warn", []int{80, 100}, "from how many per cent callers are warned")
 	f.BoolVar(&soft, "soft", false, "only warn, refuse nothing")
 	return cmd
+}
+
+// keepOfBudget sets what was not given to what the budget has, if there is one.
+func (c *client) keepOfBudget(cmd *cobra.Command, b map[string]any, tenant string) error {
+	flags := map[string]string{"warnings": "warn", "hard": "soft", "period": "period"}
+	maps.DeleteFunc(flags, func(_, flag string) bool { return cmd.Flags().Changed(flag) })
+	if len(flags) == 0 {
+		return nil
+	}
+	var there struct {
+		Budget map[string]any `json:"budget"`
+	}
+	id, _ := b["id"].(string)
+	if err := c.call(cmd.Context(), http.MethodGet, budgetPath(id, tenant), nil, &there); err != nil {
+		if hasStatus(err, http.StatusNotFound) {
+			return nil
+		}
+		return err
+	}
+	for member := range flags {
+		b[member] = there.Budget[member]
+	}
+	if b["scope"] == "tenant" {
+		b["scope"], b["scope_name"] = there.Budget["scope"], there.Budget["scope_name"]
+	}
+	return nil
 }
 
 // budgetAmount sets the unit and the amount.

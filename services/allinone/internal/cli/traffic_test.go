@@ -152,6 +152,37 @@ func TestARotationLeavesTheWebhookAsItIs(t *testing.T) {
 	}
 }
 
+// Who changes a budget's amount has not said that it is to refuse, or of what it warns; a
+// new one has what the flags say by themselves.
+func TestABudgetKeepsWhatIsNotGiven(t *testing.T) {
+	there := `{"budget":{"id":"lab","unit":"tokens","amount":"9","period":"day","scope":"team","scope_name":"lab","hard":false,"warnings":[50]}}`
+	for args, want := range map[string]string{
+		"":                            `"hard":false,"id":"lab","period":"day","scope":"team","scope_name":"lab","unit":"tokens","warnings":[50]}`,
+		"--soft=false --warn 10":      `"hard":true,"id":"lab","period":"day","scope":"team","scope_name":"lab","unit":"tokens","warnings":[10]}`,
+		"--period total":              `"hard":false,"id":"lab","period":"total","scope":"team","scope_name":"lab","unit":"tokens","warnings":[50]}`,
+		"--key k --tenant acme":       `"hard":false,"id":"lab","period":"day","scope":"key","scope_name":"k","unit":"tokens","warnings":[50]}`,
+		"--team new --soft --warn 20": `"hard":false,"id":"lab","period":"month","scope":"team","scope_name":"new","unit":"tokens","warnings":[20]}`, // there is none
+	} {
+		var post string
+		gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				body, _ := io.ReadAll(r.Body)
+				post = string(body)
+			} else if strings.Contains(args, "acme") != (r.URL.Query().Get("tenant") == "acme") {
+				t.Errorf("%s: asks for %s", args, r.URL)
+			} else if strings.Contains(args, "new") {
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, `{"title":"Not found","status":404}`)
+				return
+			}
+			_, _ = io.WriteString(w, there)
+		})
+		if code, stdout, stderr := run(t, gateway, "", strings.Fields("budgets set lab --tokens 7 "+args)...); code != 0 || !strings.Contains(post, want) {
+			t.Errorf("%s: code %d, asked %s, says %s%s", args, code, post, stdout, stderr)
+		}
+	}
+}
+
 // Every column of these tables has a heading of its own, and what lies under it.
 func TestColumnsOfClasses(t *testing.T) {
 	for args, answer := range map[string]string{
