@@ -21,10 +21,12 @@ func newForm(columns int) form {
 	return form{fixed: make([]any, columns), shared: make([]bool, columns)}
 }
 
-// plain reports whether each value has its place.
-func (f *form) plain() bool {
-	return !slices.Contains(f.shared, true) && !slices.ContainsFunc(f.fixed, func(v any) bool { return v != nil })
+// shortens reports whether values stand in the text, and shares whether a statement gets
+// one for all its rows.
+func (f *form) shortens() bool {
+	return slices.ContainsFunc(f.fixed, func(v any) bool { return v != nil })
 }
+func (f *form) shares() bool { return slices.Contains(f.shared, true) }
 
 // arrange finds the places, and returns the columns in the order in which a statement has
 // them: those that are shared come first, so that their places have the first numbers.

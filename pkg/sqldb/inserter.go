@@ -86,7 +86,7 @@ func (i *Inserter) Prepare(ctx context.Context) error {
 
 func (i *Inserter) prepare(ctx context.Context, f *form) error {
 	f.bySize = make(map[int]*sql.Stmt)
-	if f != &i.whole && f.plain() {
+	if f == &i.short && !f.shortens() || f == &i.alike && !f.shares() {
 		return nil // nothing is to be gained by it
 	}
 	var names []string
@@ -195,7 +195,7 @@ func (n *insertion) exec(ctx context.Context, prepared *sql.Stmt, values *bulk) 
 	}
 	stmt := n.ready[prepared]
 	if stmt == nil {
-		stmt = n.tx.StmtContext(ctx, prepared)
+		stmt = n.tx.StmtContext(ctx, prepared) //nolint:sqlclosecheck // the transaction closes it
 		n.ready[prepared] = stmt
 	}
 	result, err := stmt.ExecContext(ctx, args...)
