@@ -63,7 +63,8 @@ func (s *SQLSink) write(ctx context.Context, batch []Record, before func(context
 		if err := before(ctx, tx); err != nil {
 			return err
 		}
-		_, err := s.rows.Insert(ctx, tx, len(batch), func(row *sqldb.Row, n int) { addValues(row, &batch[n]) })
+		var last linked
+		_, err := s.rows.Insert(ctx, tx, len(batch), func(row *sqldb.Row, n int) { last.addValues(row, &batch[n]) })
 		return err
 	})
 	if err != nil {
@@ -72,8 +73,14 @@ func (s *SQLSink) write(ctx context.Context, batch []Record, before func(context
 	return nil
 }
 
+// linked is a record's hash, which the next record of the chain has, too, and its text.
+type linked struct {
+	hash auditproof.Hash
+	text string
+}
+
 // addValues tells what the columns have of a record, as the types that databases know.
-func addValues(row *sqldb.Row, r *Record) {
+func (l *linked) addValues(row *sqldb.Row, r *Record) {
 	row.Number(r.Time.UnixMicro())
 	row.Text(r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method, auditproof.Clean(r.Resource), r.Decision, r.Reason)
 	row.Number(r.Duration.Microseconds())
@@ -87,7 +94,12 @@ func addValues(row *sqldb.Row, r *Record) {
 	row.Add(bytesOrNull(r.Decisions))
 	row.Text(r.Chain)
 	row.Number(r.Sequence)
-	row.Text(hashText(r.Previous), hashText(r.Hash))
+	previous := l.text
+	if r.Previous != l.hash {
+		previous = hashText(r.Previous)
+	}
+	l.hash, l.text = r.Hash, hashText(r.Hash)
+	row.Text(previous, l.text)
 }
 
 // bytesOrNull is how bytes are kept that may not be there.
