@@ -87,7 +87,12 @@ func (bulkStmt) CheckNamedValue(v *driver.NamedValue) error {
 func (s bulkStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) == 1 {
 		if b, ok := args[0].Value.(*bulk); ok {
-			args = b.now
+			// The driver has a goroutine watch ctx during each statement. These are short, and
+			// have the lock already: it is enough to look between them.
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			ctx, args = context.WithoutCancel(ctx), b.now
 		}
 	}
 	return s.sqliteStmt.ExecContext(ctx, args)

@@ -63,6 +63,36 @@ func testInserter(t *testing.T, db *sqldb.DB) {
 	}
 }
 
+// Who gives up an insertion has none of it.
+func TestInserterGivesUp(t *testing.T) {
+	db := openSQLite(t)
+	if _, err := db.ExecContext(t.Context(), `CREATE TABLE given_up (id INTEGER NOT NULL PRIMARY KEY)`); err != nil {
+		t.Fatal(err)
+	}
+	inserter := db.NewInserter("given_up", "id", "")
+	if err := inserter.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	err := db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := inserter.Insert(ctx, tx, 1000, func(row *sqldb.Row, n int) {
+			if row.Number(int64(n)); n == 50 {
+				cancel()
+			}
+			asked = n
+		})
+		return err
+	})
+	if !errors.Is(err, context.Canceled) || asked > 100 {
+		t.Errorf("%v after %d rows", err, asked)
+	}
+	var n int
+	if err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM given_up`).Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
 func TestInserterOfShortRows(t *testing.T) { testShortRows(t, openSQLite(t)) }
 
 // testShortRows holds for every kind of database: whether a value stands in the text of a
