@@ -13,6 +13,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func benchmarkAppend(b *testing.B, batch, behind int64) {
+	b.Helper()
 	l := New(b.TempDir(), "a-", ".lines")
 	l.Keep = FileBytes
 	if err := l.Begin(); err != nil {
