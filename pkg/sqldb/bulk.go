@@ -87,48 +87,76 @@ func (bulkStmt) CheckNamedValue(v *driver.NamedValue) error {
 func (s bulkStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) == 1 {
 		if b, ok := args[0].Value.(*bulk); ok {
-			args = b.now
+			// The driver has a goroutine watch ctx during each statement. These are short, and
+			// have the lock already: it is enough to look between them.
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			ctx, args = context.WithoutCancel(ctx), b.now
 		}
 	}
 	return s.sqliteStmt.ExecContext(ctx, args)
 }
 
-// bulk is the values of several rows, and the memory of the next ones. Nobody converts
-// them: they must be int64, float64, bool, []byte, string, time.Time or nil.
+// bulk is the rows of one call of Insert that wait for a statement, and its arguments.
 type bulk struct {
-	row  []any // the next one's
+	Row
+
+	rows int // that wait
 	args []driver.NamedValue
-	rows int                 // whose values are args
 	now  []driver.NamedValue // those of a statement
 }
 
-// add adds row but what is fixed.
-func (b *bulk) add(fixed []any) {
-	for n, v := range b.row {
-		if fixed[n] == nil {
-			b.args = append(b.args, driver.NamedValue{Ordinal: len(b.args) + 1, Value: v})
-		}
-	}
-	b.rows++
+func newBulk(columns int) *bulk {
+	return &bulk{Row: Row{columns: columns, values: make([]any, columns)}}
 }
 
-// first has a statement get so many rows, which drop takes out.
-func (b *bulk) first(rows int) *bulk {
-	b.now = b.args[:len(b.args)/b.rows*rows]
-	b.rows -= rows
+// next is for the values of another row, which waits as soon as keep is called.
+func (b *bulk) next() *Row {
+	b.values = b.values[:(1+b.rows)*b.columns]
+	return &b.Row
+}
+
+func (b *bulk) keep() { b.rows++ }
+
+// row is the one that next was for.
+func (b *bulk) row() []any { return b.values[(1+b.rows)*b.columns:] }
+
+// of are the values of some of the rows that wait.
+func (b *bulk) of(from, rows int) []any {
+	return b.values[(1+from)*b.columns : (1+from+rows)*b.columns]
+}
+
+// lay has a statement of form f get the values of rows. Nobody converts them: they must be
+// int64, float64, bool, []byte, string, time.Time or nil.
+func (b *bulk) lay(f *form, rows []any) *bulk {
+	b.args = b.args[:0]
+	for _, n := range f.once {
+		b.add(rows[n])
+	}
+	for ; len(rows) > 0; rows = rows[b.columns:] {
+		for _, n := range f.each {
+			b.add(rows[n])
+		}
+	}
+	b.now = b.args
 	return b
 }
 
-func (b *bulk) drop() {
-	b.args = append(b.args[:0], b.args[len(b.now):]...)
-	for n := range b.args {
-		b.args[n].Ordinal = n + 1
-	}
+func (b *bulk) add(value any) {
+	b.args = append(b.args, driver.NamedValue{Ordinal: len(b.args) + 1, Value: value})
 }
 
-// clear lets go of the values.
+// drop lets go of the rows that wait but for the last one's values, which the next one may
+// have too.
+func (b *bulk) drop() {
+	copy(b.values[:b.columns], b.values[b.rows*b.columns:(1+b.rows)*b.columns])
+	b.rows = 0
+}
+
+// clear lets go of all values.
 func (b *bulk) clear() {
-	b.args, b.rows, b.now = b.args[:0], 0, nil
-	clear(b.row[:cap(b.row)])
+	b.rows, b.now = 0, nil
+	clear(b.values[:cap(b.values)])
 	clear(b.args[:cap(b.args)])
 }

@@ -17,18 +17,11 @@ type Inserter struct {
 	into, after string
 	columns     []string
 
-	whole, short form
+	whole, short, alike form
 
 	mu       sync.Mutex
 	prepared bool
 	spare    *bulk // the memory for the next values; nil: none, or in use
-}
-
-// form is how rows stand in statements.
-type form struct {
-	// fixed are values that stand in the text, by column; nil: it is a place.
-	fixed  []any
-	bySize map[int]*sql.Stmt // by how many rows it inserts
 }
 
 // insertedAtOnce are the numbers of rows that one statement inserts: few statements for
@@ -42,7 +35,9 @@ func (db *DB) NewInserter(table, columns, after string) *Inserter {
 	for name := range strings.SplitSeq(columns, ",") {
 		i.columns = append(i.columns, strings.TrimSpace(name))
 	}
-	i.whole.fixed, i.short.fixed = make([]any, len(i.columns)), make([]any, len(i.columns))
+	for _, f := range []*form{&i.whole, &i.short, &i.alike} {
+		*f = newForm(len(i.columns))
+	}
 	return i
 }
 
@@ -56,7 +51,18 @@ func (i *Inserter) Mostly(value any, columns ...string) *Inserter {
 		panic(fmt.Sprintf("sqldb: %v cannot stand in a statement's text", value))
 	}
 	for _, name := range columns {
-		i.short.fixed[slices.Index(i.columns, name)] = value
+		n := slices.Index(i.columns, name)
+		i.short.fixed[n], i.alike.fixed[n] = value, value
+	}
+	return i
+}
+
+// Alike says that rows which come one after the other often have one value in each of the
+// columns of these names, which are not bytes. Where all rows of a statement have, it gets
+// that value once. It must be called before Prepare, and panics when there is no such column.
+func (i *Inserter) Alike(columns ...string) *Inserter {
+	for _, name := range columns {
+		i.alike.shared[slices.Index(i.columns, name)] = true
 	}
 	return i
 }
@@ -69,24 +75,40 @@ func (i *Inserter) Prepare(ctx context.Context) error {
 	if i.prepared {
 		return nil
 	}
-	for _, f := range []*form{&i.whole, &i.short} {
-		if i.whole.bySize != nil && !slices.ContainsFunc(f.fixed, func(v any) bool { return v != nil }) {
-			f.bySize = i.whole.bySize
-			continue
+	for _, f := range []*form{&i.whole, &i.short, &i.alike} {
+		if err := i.prepare(ctx, f); err != nil {
+			return fmt.Errorf("sqldb: prepare: %w", err)
 		}
-		bySize := make(map[int]*sql.Stmt)
-		for _, rows := range insertedAtOnce() {
-			stmt, err := i.db.PrepareContext(ctx, strings.Join([]string{ //nolint:sqlclosecheck // the database closes it
-				i.db.Dialect.insert(), i.into, "(", strings.Join(i.columns, ", "), ") VALUES", i.db.Dialect.rows(rows, f.fixed), i.after,
-			}, " "))
-			if err != nil {
-				return fmt.Errorf("sqldb: prepare: %w", err)
-			}
-			bySize[rows] = stmt
-		}
-		f.bySize = bySize
 	}
 	i.prepared = true
+	return nil
+}
+
+func (i *Inserter) prepare(ctx context.Context, f *form) error {
+	f.bySize = make(map[int]*sql.Stmt)
+	if f == &i.short && !f.shortens() || f == &i.alike && !f.shares() {
+		return nil // nothing is to be gained by it
+	}
+	var names []string
+	var fixed []any
+	for _, n := range f.arrange() {
+		names = append(names, i.columns[n])
+		if f.fixed[n] != nil {
+			fixed = append(fixed, f.fixed[n])
+		}
+	}
+	for _, rows := range insertedAtOnce() {
+		if rows == 1 && f == &i.alike {
+			continue
+		}
+		stmt, err := i.db.PrepareContext(ctx, strings.Join([]string{ //nolint:sqlclosecheck // the database closes it
+			i.db.Dialect.insert(), i.into, "(", strings.Join(names, ", "), ") VALUES", i.db.Dialect.rows(rows, len(f.once), len(f.each), fixed), i.after,
+		}, " "))
+		if err != nil {
+			return err
+		}
+		f.bySize[rows] = stmt
+	}
 	return nil
 }
 
@@ -99,104 +121,90 @@ func (d Dialect) insert() string {
 	return "INSERT INTO"
 }
 
-// Insert inserts rows in tx, after Prepare; row appends the values of one of them, in the
-// order of the columns, as the types of driver.Value. It may be asked twice for the same
-// one. It returns how many were inserted. After an error the transaction must be rolled
-// back.
-func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(dst []any, n int) []any) (int, error) {
-	values := i.take()
-	defer i.give(values)
+// Insert inserts rows in tx, after Prepare; row tells the values of one of them, in the
+// order of the columns. It may be asked twice for the same one. It returns how many were
+// inserted. After an error the transaction must be rolled back.
+func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(r *Row, n int)) (int, error) {
+	n := insertion{Inserter: i, tx: tx, ready: make(map[*sql.Stmt]*sql.Stmt), values: i.take()}
+	defer i.give(n.values)
 	most := insertedAtOnce()[0]
-	short, whole := i.insertion(tx, &i.short, values), i.insertion(tx, &i.whole, values)
 	var others []int
-	for n := range rows {
-		values.row = row(values.row[:0], n)
-		if !i.short.fits(values.row) {
-			others = append(others, n)
+	for at := range rows {
+		row(n.values.next(), at)
+		if !i.short.fits(n.values.row()) {
+			others = append(others, at)
 			continue
 		}
-		if values.add(i.short.fixed); values.rows == most {
-			if err := short.run(ctx); err != nil {
+		if n.values.keep(); n.values.rows == most {
+			if err := n.run(ctx, &i.alike, &i.short, &i.whole); err != nil {
 				return 0, err
 			}
 		}
 	}
-	if err := short.run(ctx); err != nil {
+	if err := n.run(ctx, &i.alike, &i.short, &i.whole); err != nil {
 		return 0, err
 	}
-	for _, n := range others {
-		values.row = row(values.row[:0], n)
-		if values.add(i.whole.fixed); values.rows == most {
-			if err := whole.run(ctx); err != nil {
+	for _, at := range others {
+		row(n.values.next(), at)
+		if n.values.keep(); n.values.rows == most {
+			if err := n.run(ctx, &i.whole); err != nil {
 				return 0, err
 			}
 		}
 	}
-	err := whole.run(ctx)
-	return short.inserted + whole.inserted, err
+	err := n.run(ctx, &i.whole)
+	return n.inserted, err
 }
 
-// fits reports whether a row has the values that stand in the text.
-func (f *form) fits(row []any) bool {
-	for n, v := range f.fixed {
-		if v != nil && row[n] != v {
-			return false
-		}
-	}
-	return true
-}
-
-// insertion is one call of Insert, as far as it is about rows of one form.
+// insertion is one call of Insert.
 type insertion struct {
 	*Inserter
 	tx       *sql.Tx
-	form     *form
+	ready    map[*sql.Stmt]*sql.Stmt // in tx
 	values   *bulk
-	ready    map[int]*sql.Stmt // in tx
 	inserted int
 }
 
-func (i *Inserter) insertion(tx *sql.Tx, f *form, values *bulk) *insertion {
-	return &insertion{Inserter: i, tx: tx, form: f, values: values, ready: make(map[int]*sql.Stmt)}
-}
-
-// run inserts the rows whose values were added.
-func (n *insertion) run(ctx context.Context) error {
+// run inserts the rows that were kept, by the first of forms that can.
+func (n *insertion) run(ctx context.Context, forms ...*form) error {
+	from := 0
 	for _, size := range insertedAtOnce() {
-		for n.values.rows >= size {
-			stmt := n.ready[size]
-			if stmt == nil {
-				stmt = n.tx.StmtContext(ctx, n.form.bySize[size])
-				n.ready[size] = stmt
-			}
-			result, err := n.exec(ctx, stmt, n.values.first(size))
-			if err != nil {
+		for ; n.values.rows-from >= size; from += size {
+			rows := n.values.of(from, size)
+			f := forms[slices.IndexFunc(forms, func(f *form) bool { return f.bySize[size] != nil && f.takes(rows) })]
+			if err := n.exec(ctx, f.bySize[size], n.values.lay(f, rows)); err != nil {
 				return err
 			}
-			inserted, err := result.RowsAffected()
-			if err != nil {
-				return err
-			}
-			n.inserted += int(inserted)
-			n.values.drop()
 			// SQLite works on this goroutine, and a batch for many milliseconds: others whose
 			// turn it is on this processor come first.
 			runtime.Gosched()
 		}
 	}
+	n.values.drop()
 	return nil
 }
 
-// exec carries stmt out with values.
-func (i *Inserter) exec(ctx context.Context, stmt *sql.Stmt, values *bulk) (sql.Result, error) {
-	if i.db.Dialect == SQLite {
-		return stmt.ExecContext(ctx, values)
+// exec carries a statement out with values.
+func (n *insertion) exec(ctx context.Context, prepared *sql.Stmt, values *bulk) error {
+	args := []any{values}
+	if n.db.Dialect != SQLite {
+		args = make([]any, len(values.now))
+		for at, v := range values.now {
+			args[at] = v.Value
+		}
 	}
-	args := make([]any, len(values.now))
-	for n, v := range values.now {
-		args[n] = v.Value
+	stmt := n.ready[prepared]
+	if stmt == nil {
+		stmt = n.tx.StmtContext(ctx, prepared) //nolint:sqlclosecheck // the transaction closes it
+		n.ready[prepared] = stmt
 	}
-	return stmt.ExecContext(ctx, args...)
+	result, err := stmt.ExecContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	inserted, err := result.RowsAffected()
+	n.inserted += int(inserted)
+	return err
 }
 
 // take returns the memory for values, which give gets back.
@@ -205,7 +213,7 @@ func (i *Inserter) take() *bulk {
 	defer i.mu.Unlock()
 	b := i.spare
 	if i.spare = nil; b == nil {
-		b = new(bulk)
+		b = newBulk(len(i.columns))
 	}
 	return b
 }

@@ -27,11 +27,12 @@ func testInserter(t *testing.T, db *sqldb.DB) {
 		}
 		err = db.InTurn(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
 			var err error
-			n, err = inserter.Insert(ctx, tx, to-from, func(dst []any, n int) []any {
-				if from+n == 58 {
-					return append(dst, int64(from+n), name)
+			n, err = inserter.Insert(ctx, tx, to-from, func(row *sqldb.Row, n int) {
+				if row.Number(int64(from + n)); from+n == 58 {
+					row.Add(name)
+				} else {
+					row.Text("x")
 				}
-				return append(dst, int64(from+n), "x")
 			})
 			return err
 		})
@@ -62,16 +63,47 @@ func testInserter(t *testing.T, db *sqldb.DB) {
 	}
 }
 
+// Who gives up an insertion has none of it.
+func TestInserterGivesUp(t *testing.T) {
+	db := openSQLite(t)
+	if _, err := db.ExecContext(t.Context(), `CREATE TABLE given_up (id INTEGER NOT NULL PRIMARY KEY)`); err != nil {
+		t.Fatal(err)
+	}
+	inserter := db.NewInserter("given_up", "id", "")
+	if err := inserter.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	err := db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := inserter.Insert(ctx, tx, 1000, func(row *sqldb.Row, n int) {
+			if row.Number(int64(n)); n == 50 {
+				cancel()
+			}
+			asked = n
+		})
+		return err
+	})
+	if !errors.Is(err, context.Canceled) || asked > 100 {
+		t.Errorf("%v after %d rows", err, asked)
+	}
+	var n int
+	if err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM given_up`).Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
 func TestInserterOfShortRows(t *testing.T) { testShortRows(t, openSQLite(t)) }
 
 // testShortRows holds for every kind of database: whether a value stands in the text of a
-// statement or not, a row is as it was given.
+// statement, is there once for all its rows, or once for each, a row is as it was given.
 func testShortRows(t *testing.T, db *sqldb.DB) {
 	t.Helper()
-	if _, err := db.ExecContext(t.Context(), `CREATE TABLE short_rows (id BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, number BIGINT NOT NULL, data BYTEA)`); err != nil {
+	if _, err := db.ExecContext(t.Context(), `CREATE TABLE short_rows (id BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, number BIGINT NOT NULL, data BYTEA, owner TEXT NOT NULL, part BIGINT)`); err != nil {
 		t.Fatal(err)
 	}
-	inserter := db.NewInserter("short_rows", "id, name, number, data", "ON CONFLICT (id) DO NOTHING").Mostly("", "name").Mostly(int64(0), "number")
+	inserter := db.NewInserter("short_rows", "id, name, number, data, owner, part", "ON CONFLICT (id) DO NOTHING").
+		Mostly("", "name").Mostly(int64(0), "number").Alike("owner", "number", "part")
 	if err := inserter.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -87,17 +119,33 @@ func testShortRows(t *testing.T, db *sqldb.DB) {
 		}
 		return name, number, data
 	}
+	// Of the first rows many follow each other that are alike in these, and of the last none.
+	shared := func(n int) (owner string, part sql.NullInt64) {
+		if owner = "ada"; n > 90 {
+			owner = fmt.Sprint("o", n%3)
+		}
+		return owner, sql.NullInt64{Int64: int64(n / 120), Valid: n >= 40}
+	}
 	const rows = 300
 	for _, batch := range [][2]int{{0, 0}, {0, 1}, {3, 4}, {0, 150}, {100, rows}} {
 		err := db.InTurn(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-			_, err := inserter.Insert(ctx, tx, batch[1]-batch[0], func(dst []any, n int) []any {
+			_, err := inserter.Insert(ctx, tx, batch[1]-batch[0], func(r *sqldb.Row, n int) {
 				n += batch[0]
 				name, number, data := row(n)
-				dst = append(dst, int64(n), name, number)
+				r.Number(int64(n))
+				r.Text(name)
+				r.Number(number)
 				if data == nil {
-					return append(dst, nil)
+					r.Add(nil)
+				} else {
+					r.Add(data)
 				}
-				return append(dst, data)
+				owner, part := shared(n)
+				if r.Text(owner); part.Valid {
+					r.Number(part.Int64)
+				} else {
+					r.Add(nil)
+				}
 			})
 			return err
 		})
@@ -109,8 +157,14 @@ func testShortRows(t *testing.T, db *sqldb.DB) {
 		var name string
 		var number int64
 		var data []byte
-		if err := db.QueryRowContext(t.Context(), `SELECT name, number, data FROM short_rows WHERE id = $1`, n).Scan(&name, &number, &data); err != nil {
+		var owner string
+		var part sql.NullInt64
+		if err := db.QueryRowContext(t.Context(), `SELECT name, number, data, owner, part FROM short_rows WHERE id = $1`, n).
+			Scan(&name, &number, &data, &owner, &part); err != nil {
 			t.Fatal(n, err)
+		}
+		if wantOwner, wantPart := shared(n); owner != wantOwner || part != wantPart {
+			t.Errorf("%d: %q, %v", n, owner, part)
 		}
 		if wantName, wantNumber, wantData := row(n); name != wantName || number != wantNumber || !bytes.Equal(data, wantData) {
 			t.Errorf("%d: %q, %d, %v", n, name, number, data)

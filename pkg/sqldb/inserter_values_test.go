@@ -23,7 +23,7 @@ type value struct {
 	yes        bool
 }
 
-func (v *value) append(dst []any) []any {
+func (v *value) add(row *sqldb.Row) {
 	var none any
 	if v.none.Valid {
 		none = v.none.Int64
@@ -32,7 +32,9 @@ func (v *value) append(dst []any) []any {
 	if v.bytes != nil {
 		bytes = v.bytes
 	}
-	return append(dst, v.id, v.number, v.text, bytes, none, v.part, v.yes)
+	row.Number(v.id, v.number)
+	row.Text(v.text)
+	row.Add(bytes, none, v.part, v.yes)
 }
 
 func TestInserterKeepsEveryValue(t *testing.T) {
@@ -56,7 +58,7 @@ func testInserterValues(t *testing.T, db *sqldb.DB, bytesType string, odd []stri
 	insert := func(rows []value) (n int, err error) {
 		err = db.InTurn(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
 			var err error
-			n, err = inserter.Insert(ctx, tx, len(rows), func(dst []any, i int) []any { return rows[i].append(dst) })
+			n, err = inserter.Insert(ctx, tx, len(rows), func(row *sqldb.Row, i int) { rows[i].add(row) })
 			return err
 		})
 		return n, err
@@ -100,7 +102,7 @@ func testInserterValues(t *testing.T, db *sqldb.DB, bytesType string, odd []stri
 		wg.Go(func() {
 			own := all[from+i*each : from+(i+1)*each]
 			err := db.InTx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
-				_, err := inserter.Insert(ctx, tx, each, func(dst []any, i int) []any { return own[i].append(dst) })
+				_, err := inserter.Insert(ctx, tx, each, func(row *sqldb.Row, i int) { own[i].add(row) })
 				return err
 			})
 			if err != nil {

@@ -50,7 +50,10 @@ func (h *Hash) UnmarshalText(text []byte) error {
 }
 
 // String returns hexadecimal digits.
-func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+func (h Hash) String() string {
+	var text [2 * len(h)]byte
+	return string(hex.AppendEncode(text[:0], h[:]))
+}
 
 // IsZero reports whether there is no hash.
 func (h Hash) IsZero() bool { return h == Hash{} }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"strconv"
 	"testing"
 	"time"
@@ -56,20 +57,18 @@ func BenchmarkRecord(b *testing.B) {
 // What a record costs the sink, in batches as they come under load.
 func BenchmarkWrite(b *testing.B) {
 	const batch = 256
-	s, chain, made := openSQL(b, sqliteDSN(b)), NewChain(auditproof.Registration{Chain: "chain-of-the-benchmark"}), ids.UUIDv7()
+	s, chain, made := openSQL(b, sqliteDSN(b)), NewChain(auditproof.Registration{Chain: ids.UUIDv7().New()}), ids.UUIDv7()
 	recs, at := make([]Record, batch), time.Now().UTC()
 	b.ReportAllocs()
 	for n := 0; n < b.N; n += batch {
 		b.StopTimer()
 		for i := range recs {
 			at = at.Add(400 * time.Microsecond)
-			e := NewEntry(made.New())
-			decideLikeAChat(e)
 			recs[i] = Record{
-				ID: e.ID(), RequestID: made.New(), Time: at, Tenant: "acme", Subject: "ada", KeyID: "0199a1b2c3d4",
+				ID: made.New(), RequestID: made.New(), Time: at, Tenant: "acme", Subject: "ada", KeyID: "0199a1b2c3d4",
 				Method: "/poterne.edge.v1.OpenAIService/CreateChatCompletion", Resource: "model/chat", Decision: Allowed,
 				Address: "192.0.2.7", Duration: time.Millisecond, ServedBy: "chat@v1", PromptTokens: 12, CompletionTokens: 34,
-				Policy: "v3", Rule: "r-7", Decisions: e.Conclude(explain.Decision{Step: explain.Answer, Outcome: "answered"}),
+				Policy: "base@04285e4123964150", Rule: "base/14", Decisions: bytes.Repeat([]byte{1}, 272), // as many as a chat has
 			}
 			recs[i].Normalise()
 			chain.link(&recs[i])

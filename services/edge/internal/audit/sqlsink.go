@@ -37,7 +37,8 @@ func NewSQLSink(db *sqldb.DB) *SQLSink {
 	// What a call that went well has not, without an experiment, a finding or its content.
 	rows := db.NewInserter("edge_audit", columns, "ON CONFLICT DO NOTHING").
 		Mostly("", "reason", "experiment", "arm", "findings", "documents", "content_sha256").
-		Mostly(int64(0), "review", "content_missing")
+		Mostly(int64(0), "review", "content_missing").
+		Alike("tenant", "subject", "key_id", "method", "resource", "decision", "address", "served_by", "policy", "rule", "cache", "currency", "chain")
 	return &SQLSink{db: db, read: db.Reader(), rows: rows}
 }
 
@@ -62,7 +63,8 @@ func (s *SQLSink) write(ctx context.Context, batch []Record, before func(context
 		if err := before(ctx, tx); err != nil {
 			return err
 		}
-		_, err := s.rows.Insert(ctx, tx, len(batch), func(dst []any, n int) []any { return appendValues(dst, &batch[n]) })
+		var last linked
+		_, err := s.rows.Insert(ctx, tx, len(batch), func(row *sqldb.Row, n int) { last.addValues(row, &batch[n]) })
 		return err
 	})
 	if err != nil {
@@ -71,14 +73,33 @@ func (s *SQLSink) write(ctx context.Context, batch []Record, before func(context
 	return nil
 }
 
-// appendValues appends what the columns have of a record, as the types that databases
-// know.
-func appendValues(dst []any, r *Record) []any {
-	return append(dst, r.Time.UnixMicro(), r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method,
-		auditproof.Clean(r.Resource), r.Decision, r.Reason, r.Duration.Microseconds(), r.Address, r.ServedBy, r.Arm,
-		int64(r.PromptTokens), int64(r.CompletionTokens), r.Experiment,
-		r.Policy, r.Rule, listText(r.Findings), number(r.Review), listText(r.Documents), r.Cache, hashText(r.Content), number(r.ContentMissing), r.CostMicros, r.Currency, bytesOrNull(r.Decisions),
-		r.Chain, r.Sequence, hashText(r.Previous), hashText(r.Hash))
+// linked is a record's hash, which the next record of the chain has, too, and its text.
+type linked struct {
+	hash auditproof.Hash
+	text string
+}
+
+// addValues tells what the columns have of a record, as the types that databases know.
+func (l *linked) addValues(row *sqldb.Row, r *Record) {
+	row.Number(r.Time.UnixMicro())
+	row.Text(r.ID, r.RequestID, r.Tenant, r.Subject, r.KeyID, r.Method, auditproof.Clean(r.Resource), r.Decision, r.Reason)
+	row.Number(r.Duration.Microseconds())
+	row.Text(r.Address, r.ServedBy, r.Arm)
+	row.Number(int64(r.PromptTokens), int64(r.CompletionTokens))
+	row.Text(r.Experiment, r.Policy, r.Rule, listText(r.Findings))
+	row.Number(number(r.Review))
+	row.Text(listText(r.Documents), r.Cache, hashText(r.Content))
+	row.Number(number(r.ContentMissing), r.CostMicros)
+	row.Text(r.Currency)
+	row.Add(bytesOrNull(r.Decisions))
+	row.Text(r.Chain)
+	row.Number(r.Sequence)
+	previous := l.text
+	if r.Previous != l.hash {
+		previous = hashText(r.Previous)
+	}
+	l.hash, l.text = r.Hash, hashText(r.Hash)
+	row.Text(previous, l.text)
 }
 
 // bytesOrNull is how bytes are kept that may not be there.

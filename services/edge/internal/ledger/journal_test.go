@@ -254,10 +254,10 @@ func TestAJournalIsCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := j.Written(last - 1); err != nil || journalled(t, dir) == 0 || files() > 2 {
+	if err := j.Written(last - 1); err != nil || journalled(t, dir) == 0 || files() > 4 {
 		t.Errorf("%d entries in %d files with one to come, %v", journalled(t, dir), files(), err)
 	}
-	if err := j.Written(last); err != nil || journalled(t, dir) != 0 {
+	if err := j.Written(last); err != nil || journalled(t, dir) != 0 || files() > 2 {
 		t.Errorf("%d entries with none, %v", journalled(t, dir), err)
 	}
 	if _, err := j.Append(&e); err != nil || journalled(t, dir) != 1 {

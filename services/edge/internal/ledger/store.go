@@ -35,7 +35,8 @@ func NewSQLStore(db *sqldb.DB) *SQLStore {
 		db: db,
 		entries: db.NewInserter("edge_usage", entryColumns, "ON CONFLICT (id) DO NOTHING").
 			Mostly("", "variant", "experiment", "arm").
-			Mostly(int64(0), "estimated", "hit", "saved_input", "saved_output", "reasoning", "audio_input", "audio_output", "documents"),
+			Mostly(int64(0), "estimated", "hit", "saved_input", "saved_output", "reasoning", "audio_input", "audio_output", "documents").
+			Alike("tenant", "key_id", "subject", "kind", "model", "version", "outcome", "cached", "price"),
 		charges: db.NewInserter("edge_usage_charges", "entry, budget, period, amount", ""),
 		hours:   db.NewInserter("edge_usage_hours AS t", sumColumns, addToSum),
 		days:    db.NewInserter("edge_usage_days AS t", sumColumns, addToSum),
@@ -94,7 +95,7 @@ func (s *SQLStore) write(ctx context.Context, holder string, entries []Entry, lo
 				return err
 			}
 		}
-		inserted, err := s.entries.Insert(ctx, tx, len(fresh), func(dst []any, n int) []any { return appendValues(dst, &fresh[n]) })
+		inserted, err := s.entries.Insert(ctx, tx, len(fresh), func(row *sqldb.Row, n int) { addValues(row, &fresh[n]) })
 		if err != nil {
 			return err
 		}
@@ -133,11 +134,14 @@ func absent(ctx context.Context, tx *sql.Tx, entries []Entry) ([]Entry, error) {
 	return fresh, nil
 }
 
-// appendValues appends what the columns have of an entry, as the types that databases
-// know.
-func appendValues(dst []any, e *Entry) []any {
-	return append(dst, e.ID, e.Time.UnixMicro(), e.RequestID, e.Tenant, e.KeyID, e.Subject, e.Kind, e.Model, int64(e.Version), e.Variant,
-		e.Experiment, e.Arm, e.Outcome, number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price,
+// addValues tells what the columns have of an entry, as the types that databases know.
+func addValues(row *sqldb.Row, e *Entry) {
+	row.Text(e.ID)
+	row.Number(e.Time.UnixMicro())
+	row.Text(e.RequestID, e.Tenant, e.KeyID, e.Subject, e.Kind, e.Model)
+	row.Number(int64(e.Version))
+	row.Text(e.Variant, e.Experiment, e.Arm, e.Outcome)
+	row.Number(number(e.Estimated), e.Input, e.Cached, e.Output, e.Cost, e.Price,
 		number(e.Hit), e.SavedInput, e.SavedOutput, e.Reasoning, e.AudioInput, e.AudioOutput, e.Documents)
 }
 
@@ -162,9 +166,10 @@ func (s *SQLStore) addCharges(ctx context.Context, tx *sql.Tx, holder string, en
 			charges = append(charges, charge{e.ID, c})
 		}
 	}
-	if _, err := s.charges.Insert(ctx, tx, len(charges), func(dst []any, n int) []any {
+	if _, err := s.charges.Insert(ctx, tx, len(charges), func(row *sqldb.Row, n int) {
 		c := charges[n]
-		return append(dst, c.entry, c.Budget, c.Start, c.Amount)
+		row.Text(c.entry)
+		row.Number(c.Budget, c.Start, c.Amount)
 	}); err != nil {
 		return err
 	}

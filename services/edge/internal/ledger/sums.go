@@ -80,10 +80,13 @@ func add(rows map[sumKey]*sum, key sumKey, more sum) *sum {
 
 func insertSums(ctx context.Context, tx *sql.Tx, table *sqldb.Inserter, rows map[sumKey]*sum) error {
 	keys := slices.Collect(maps.Keys(rows))
-	_, err := table.Insert(ctx, tx, len(keys), func(dst []any, n int) []any {
+	_, err := table.Insert(ctx, tx, len(keys), func(row *sqldb.Row, n int) {
 		k, v := keys[n], rows[keys[n]]
-		return append(dst, k.start, k.Tenant, k.KeyID, k.Subject, k.Kind, k.Model, int64(k.Version), k.Variant, k.Experiment, k.Arm,
-			v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost, v.hits, v.savedInput, v.savedOutput,
+		row.Number(k.start)
+		row.Text(k.Tenant, k.KeyID, k.Subject, k.Kind, k.Model)
+		row.Number(int64(k.Version))
+		row.Text(k.Variant, k.Experiment, k.Arm)
+		row.Number(v.requests, v.partial, v.unpriced, v.input, v.cached, v.output, v.cost, v.hits, v.savedInput, v.savedOutput,
 			v.reasoning, v.audioInput, v.audioOutput, v.documents)
 	})
 	return err

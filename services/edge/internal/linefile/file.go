@@ -2,6 +2,7 @@ package linefile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -62,8 +63,7 @@ func (f *file) fits(object []byte) bool { return len(object)+lineExtra <= len(f.
 // append adds an object that fits, as a line.
 func (f *file) append(object []byte) error {
 	var tail [lineExtra + 1]byte
-	end := hex.AppendEncode(append(tail[:0], sumMember...), binarySum(object[:len(object)-1]))
-	end = append(end, sumEnd...)
+	end := append(appendSum(append(tail[:0], sumMember...), object[:len(object)-1]), sumEnd...)
 	err := guarded(func() {
 		at := f.mem[f.used:]
 		n := copy(at, object[:len(object)-1])
@@ -120,9 +120,11 @@ func (f *file) remove() error {
 	return errors.Join(err, syscall.Munmap(f.mem), f.Close())
 }
 
-func binarySum(text []byte) []byte {
-	sum := crc32.ChecksumIEEE(text)
-	return []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
+// appendSum appends the digits of a text's checksum.
+func appendSum(dst, text []byte) []byte {
+	var sum [sumDigits / 2]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE(text))
+	return hex.AppendEncode(dst, sum[:])
 }
 
 // object returns what a line was made of; nil when it is torn. A line without a
@@ -133,7 +135,7 @@ func object(line []byte) []byte {
 	if at < 0 || !bytes.HasPrefix(line[at:], []byte(sumMember)) {
 		return line
 	}
-	want := hex.AppendEncode(nil, binarySum(line[:at]))
+	want := appendSum(nil, line[:at])
 	if string(line[at+len(sumMember):]) != string(want)+sumEnd {
 		return nil
 	}

@@ -13,9 +13,13 @@ import (
 	"path/filepath"
 )
 
-// FileBytes is the usual size of a file: three of them stay in memory while lines come
-// and go, for a page that left it costs more than all lines that fit on it.
+// FileBytes is the usual size of a file.
 const FileBytes = 256 << 10
+
+// turns is how many files besides the one that is written to stay in memory while lines
+// come and go: as many as a batch of the trail's lines has. To make and map a file anew
+// costs more than all lines that fit into it, and so does a page that left memory.
+const turns = 3
 
 // Log is lines in files of one directory, which nobody else may write to. A few of these
 // take turns as long as lines are done with. It is not safe for concurrent use.
@@ -39,7 +43,7 @@ type Log struct {
 	current *file
 	broken  bool    // the disk does not take what is written to current
 	full    []*file // the oldest first
-	spare   *file   // an empty one
+	spare   []*file // empty ones
 }
 
 // New returns a log whose files are in dir, and called prefix, a number and suffix.
@@ -64,7 +68,7 @@ func (l *Log) next(room int) error {
 	}
 	l.number++
 	if l.current != nil {
-		if n := len(l.full); n > 0 {
+		if n := len(l.full); n >= turns {
 			Rest(l.full[n-1].mem) // nobody is done with it soon: the store is behind, or away
 		}
 		l.full = append(l.full, l.current)
@@ -83,12 +87,13 @@ func (l *Log) empty(room int) (*file, error) {
 		room += len(o) + lineExtra
 	}
 	path := filepath.Join(l.dir, fmt.Sprintf("%s%06d%s", l.prefix, l.number+1, l.suffix))
-	f := l.spare
-	if f != nil && len(f.mem) >= room {
+	var f *file
+	if n := len(l.spare) - 1; n >= 0 && len(l.spare[n].mem) >= room {
+		f = l.spare[n]
 		if err := os.Rename(f.path, path); err != nil {
 			return nil, err
 		}
-		l.spare, f.path = nil, path
+		l.spare, f.path = l.spare[:n], path
 	} else {
 		var err error
 		if f, err = makeFile(path, max(FileBytes, room)); err != nil {
@@ -172,10 +177,25 @@ func (l *Log) Written(last int64) error {
 		}
 		l.failed = nil
 	}
+	if l.last <= last && len(l.full) == 0 {
+		return l.shrink()
+	}
 	for len(l.full) > 0 && l.full[0].last <= last && !l.stays() {
 		f := l.full[0]
 		l.full = l.full[1:]
 		if err := l.release(f); err != nil {
+			return fmt.Errorf("delete a file of the journal: %w", err)
+		}
+	}
+	return nil
+}
+
+// shrink leaves one spare file: the others were for more lines at once.
+func (l *Log) shrink() error {
+	for n := len(l.spare) - 1; n > 0; n-- {
+		f := l.spare[n]
+		l.spare = l.spare[:n]
+		if err := f.remove(); err != nil {
 			return fmt.Errorf("delete a file of the journal: %w", err)
 		}
 	}
@@ -201,10 +221,11 @@ func (l *Log) restart() error {
 
 // release keeps a file for later, or deletes it.
 func (l *Log) release(f *file) error {
-	if l.spare != nil || len(f.mem) > FileBytes || f.clear() != nil {
+	enough := len(l.spare) > 0 && len(l.full)+len(l.spare) >= turns
+	if enough || len(f.mem) > FileBytes || f.clear() != nil {
 		return f.remove()
 	}
-	l.spare = f
+	l.spare = append(l.spare, f)
 	return nil
 }
 
@@ -222,8 +243,8 @@ func (l *Log) Close(empty bool) error {
 			errs = append(errs, f.end())
 		}
 	}
-	if l.spare != nil {
-		errs = append(errs, l.spare.remove())
+	for _, f := range l.spare {
+		errs = append(errs, f.remove())
 	}
 	l.full, l.current, l.spare = nil, nil, nil
 	return errors.Join(errs...)

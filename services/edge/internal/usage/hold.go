@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/metadata"
 
@@ -137,7 +138,11 @@ const maxText = 256
 // short makes text from outside one that every store takes; PostgreSQL takes no NUL, and
 // an entry that it refuses would have all behind it wait.
 func short(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxText)], ""), "\x00", "")
+	s = s[:min(len(s), maxText)]
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s // as nearly all are, which is told sooner than mended
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
 }
 
 // modelName is the name in a reference such as name@v3.
