@@ -9,7 +9,7 @@ import (
 )
 
 // serve runs the edge on ports of its own.
-func serve(t *testing.T, change func(*edge.Config)) (g *gate, httpAddr, grpcAddr string) {
+func serve(t testing.TB, change func(*edge.Config)) (g *gate, httpAddr, grpcAddr string) {
 	t.Helper()
 	g = build(t, func(c *edge.Config) {
 		c.HTTP.Addr, c.GRPC.Addr = "127.0.0.1:0", "127.0.0.1:0"
