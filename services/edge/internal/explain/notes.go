@@ -7,7 +7,7 @@ import (
 
 const (
 	// firstBytes is what the decisions of most requests need.
-	firstBytes = 768
+	firstBytes = 512
 	// lastBytes is kept free for the last decision.
 	lastBytes = 1 << 10
 )
