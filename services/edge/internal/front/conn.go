@@ -31,15 +31,17 @@ type conn struct {
 	over    bool // net/http has it now
 	linger  bool // the client may be sending what nobody reads
 	posted  bool // the latest request was a POST
+
+	in   quietconn.Reader
+	out  []byte                // what is being written at once
+	step func(fd uintptr) bool // writeNow, a value kept, so that writing allocates nothing
+
+	mu      sync.Mutex
 	bounded bool // there is a deadline of writing
-
-	in quietconn.Reader
-
-	mu     sync.Mutex
-	busy   bool // there is something of a request
-	left   bool // the client has closed its side
-	whole  bool // the body of the request in hand was read
-	cancel context.CancelFunc
+	busy    bool // there is something of a request
+	left    bool // the client has closed its side
+	whole   bool // the body of the request in hand was read
+	cancel  context.CancelFunc
 }
 
 // newConn returns the connection on rwc, or nil when it cannot be served here: it must be
@@ -64,7 +66,7 @@ func (s *Server) newConn(rwc net.Conn) *conn {
 	if c.raw = quietconn.RawOf(plain); c.raw == nil {
 		return nil
 	}
-	c.plain = plain
+	c.plain, c.step = plain, c.writeNow
 	c.ctx = context.WithValue(s.ctx, http.LocalAddrContextKey, rwc.LocalAddr())
 	if s.tls != nil {
 		c.secured = tls.Server(rwc, s.tls)
@@ -172,12 +174,4 @@ func (c *conn) answer(req *http.Request) bool {
 		c.unbound()
 	}
 	return keep
-}
-
-// unbound lifts the deadline of writing.
-func (c *conn) unbound() {
-	if c.bounded {
-		c.bounded = false
-		_ = c.rwc.SetWriteDeadline(time.Time{})
-	}
 }
