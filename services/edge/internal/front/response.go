@@ -122,7 +122,7 @@ func (w *response) Flush() { _ = w.FlushError() }
 // SetReadDeadline bounds the reading of the body. It changes nothing when there is
 // nothing to wait for.
 func (w *response) SetReadDeadline(t time.Time) error {
-	if w.body == nil || w.body.arrived() {
+	if w.body == nil || w.body.Arrived() {
 		return nil
 	}
 	return w.conn.rwc.SetReadDeadline(t)
