@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/quietconn"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 )
 
 // conn is a connection. Its goroutine is the only one that reads heads and answers;
@@ -37,11 +38,13 @@ type conn struct {
 	step func(fd uintptr) bool // writeNow, a value kept, so that writing allocates nothing
 
 	mu      sync.Mutex
-	bounded bool // there is a deadline of writing
-	busy    bool // there is something of a request
-	left    bool // the client has closed its side
-	whole   bool // the body of the request in hand was read
+	bounded bool            // there is a deadline of writing
+	busy    bool            // there is something of a request
+	left    bool            // the client has closed its side
+	whole   bool            // the body of the request in hand was read
+	current context.Context //nolint:containedctx // the request's in hand
 	cancel  context.CancelFunc
+	ends    func() // with it; nil: nothing
 }
 
 // newConn returns the connection on rwc, or nil when it cannot be served here: it must be
@@ -67,7 +70,7 @@ func (s *Server) newConn(rwc net.Conn) *conn {
 		return nil
 	}
 	c.plain, c.step = plain, c.writeNow
-	c.ctx = context.WithValue(s.ctx, http.LocalAddrContextKey, rwc.LocalAddr())
+	c.ctx = context.WithValue(context.WithValue(s.ctx, http.LocalAddrContextKey, rwc.LocalAddr()), inhand.RequestKey{}, c)
 	if s.tls != nil {
 		c.secured = tls.Server(rwc, s.tls)
 		c.rwc = c.secured
