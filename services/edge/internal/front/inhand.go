@@ -71,10 +71,12 @@ func (c *conn) OnEnd(ctx context.Context, f func()) bool {
 	return true
 }
 
-// Forget has nothing called any more.
-func (c *conn) Forget() {
+// Forget has nothing called any more when ctx ends.
+func (c *conn) Forget(ctx context.Context) {
 	c.mu.Lock()
-	c.ends = nil
+	if c.current == ctx {
+		c.ends = nil
+	}
 	c.mu.Unlock()
 }
 

@@ -53,12 +53,15 @@ func TestOthersEndWithTheirHandler(t *testing.T) {
 		r := requestOf(t, ctx)
 		if before == nil {
 			r.OnEnd(ctx, func() { ends += 100 })
-			r.Forget()
+			r.Forget(ctx)
 		} else if r.OnEnd(before, func() { ends += 100 }) {
 			t.Error("the first request goes on")
 		}
 		if !r.OnEnd(ctx, func() { ends++ }) {
 			t.Error("there is no room")
+		}
+		if before != nil {
+			r.Forget(before)
 		}
 		before = ctx
 	}), nil).addr)

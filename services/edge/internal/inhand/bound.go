@@ -19,8 +19,8 @@ type Request interface {
 	// OnEnd has f called when ctx ends; false: it is not, since ctx has ended, or is
 	// another's, or something else is called already.
 	OnEnd(ctx context.Context, f func()) bool
-	// Forget has nothing called any more.
-	Forget()
+	// Forget has nothing called any more when ctx ends.
+	Forget(ctx context.Context)
 }
 
 // WithTimeoutCause is package context's, of a context that Begin returned or one made of
@@ -33,7 +33,7 @@ func WithTimeoutCause(ctx context.Context, timeout time.Duration, cause error) (
 			bounded, cancel := context.WithTimeoutCause(alive{ctx, one.of.end}, timeout, cause)
 			if request.OnEnd(current, cancel) {
 				return bounded, func() {
-					request.Forget()
+					request.Forget(current)
 					cancel()
 				}
 			}

@@ -36,7 +36,7 @@ func (r *request) OnEnd(ctx context.Context, f func()) bool {
 	return true
 }
 
-func (r *request) Forget() {
+func (r *request) Forget(context.Context) {
 	r.mu.Lock()
 	r.ends = nil
 	r.mu.Unlock()
