@@ -11,7 +11,7 @@ import (
 )
 
 // requestOf is what tells of the end of the request that ctx is of.
-func requestOf(t *testing.T, ctx context.Context) inhand.Request { //nolint:revive // as t.Context
+func requestOf(ctx context.Context, t *testing.T) inhand.Request {
 	t.Helper()
 	r, ok := ctx.Value(inhand.RequestKey{}).(inhand.Request)
 	if !ok || r.Current() != ctx {
@@ -25,7 +25,7 @@ func TestOthersEndWithTheirRequest(t *testing.T) {
 	begun, ended := make(chan struct{}), make(chan struct{})
 	c := dial(t, start(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		ctx := req.Context()
-		r := requestOf(t, ctx)
+		r := requestOf(ctx, t)
 		done := make(chan struct{})
 		if !r.OnEnd(ctx, func() { close(done) }) || r.OnEnd(ctx, func() {}) {
 			t.Error("one thing is called, and no other")
@@ -50,7 +50,7 @@ func TestOthersEndWithTheirHandler(t *testing.T) {
 	var before context.Context
 	c := dial(t, start(t, http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		ctx := req.Context()
-		r := requestOf(t, ctx)
+		r := requestOf(ctx, t)
 		if before == nil {
 			r.OnEnd(ctx, func() { ends += 100 })
 			r.Forget(ctx)
@@ -63,7 +63,7 @@ func TestOthersEndWithTheirHandler(t *testing.T) {
 		if before != nil {
 			r.Forget(before)
 		}
-		before = ctx
+		before = ctx //nolint:fatcontext // it is made of nothing
 	}), nil).addr)
 	in := bufio.NewReader(c)
 	for range 2 {

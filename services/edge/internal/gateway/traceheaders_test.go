@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net/http"
 	"testing"
 
@@ -22,7 +21,7 @@ func TestTheTraceIsToldAsStandardsHaveIt(t *testing.T) {
 		sc := trace.NewSpanContext(config)
 		got, want := http.Header{}, http.Header{}
 		tellTrace(got, sc)
-		propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(context.Background(), sc), propagation.HeaderCarrier(want))
+		propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(t.Context(), sc), propagation.HeaderCarrier(want))
 		if got.Get("Traceparent") != want.Get("Traceparent") || len(got) != len(want) {
 			t.Errorf("%+v: %v, want %v", config, got, want)
 		}

@@ -17,7 +17,7 @@ import (
 
 // request is one over HTTP, as the port has it.
 type request struct {
-	ctx context.Context //nolint:containedctx // it has one
+	ctx context.Context
 
 	mu    sync.Mutex
 	ends  func()
@@ -62,7 +62,7 @@ func within(t *testing.T, calls *inhand.Calls, made func(context.Context) contex
 	t.Helper()
 	of := new(request)
 	var cancel context.CancelFunc
-	of.ctx, cancel = context.WithCancel(context.WithValue(context.WithValue(context.Background(), inhand.RequestKey{}, of), held{}, 1))
+	of.ctx, cancel = context.WithCancel(context.WithValue(context.WithValue(t.Context(), inhand.RequestKey{}, of), held{}, 1))
 	leave := func() {
 		cancel()
 		of.mu.Lock()
@@ -95,7 +95,7 @@ var errTime = errors.New("its time is over")
 func own(ctx context.Context) context.Context { return ctx }
 
 // ended says what a context and one made of it have ended for.
-func ended(t *testing.T, ctx context.Context, err, cause error) {
+func ended(ctx context.Context, t *testing.T, err, cause error) {
 	t.Helper()
 	child, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -130,7 +130,7 @@ func TestACallsTimeEnds(t *testing.T) {
 						t.Errorf("before: %v, %v", bounded.Err(), bounded.Value(held{}))
 					}
 					leave()
-					ended(t, bounded, context.Canceled, context.Canceled)
+					ended(bounded, t, context.Canceled, context.Canceled)
 				})
 				if want := name == "the request's own"; want != (taken == 1) {
 					t.Errorf("the request ends %d things", taken)
@@ -138,20 +138,20 @@ func TestACallsTimeEnds(t *testing.T) {
 				calls := inhand.New()
 				within(t, calls, made, func(ctx, bounded context.Context, _ func()) {
 					calls.Cut()
-					ended(t, bounded, context.Canceled, inhand.ErrEnding)
+					ended(bounded, t, context.Canceled, inhand.ErrEnding)
 					if err := inhand.Outcome(ctx, errTime); !errors.Is(err, inhand.ErrEnding) {
 						t.Errorf("a call that was cut answers %v", err)
 					}
 				})
 				within(t, calls, made, func(_, bounded context.Context, _ func()) { // one that comes late
-					ended(t, bounded, context.Canceled, inhand.ErrEnding)
+					ended(bounded, t, context.Canceled, inhand.ErrEnding)
 				})
 				within(t, inhand.New(), made, func(_, bounded context.Context, _ func()) {
 					begun := time.Now()
 					if at, ok := bounded.Deadline(); !ok || at.Sub(begun) != time.Hour {
 						t.Errorf("its time is over at %v", at)
 					}
-					ended(t, bounded, context.DeadlineExceeded, errTime)
+					ended(bounded, t, context.DeadlineExceeded, errTime)
 					if waited := time.Since(begun); waited != time.Hour {
 						t.Errorf("its time was over after %v", waited)
 					}
@@ -169,7 +169,7 @@ func TestWhatOutlivesItsRequest(t *testing.T) {
 			if bounded.Err() != nil {
 				t.Errorf("it ended with %v", bounded.Err())
 			}
-			ended(t, bounded, context.DeadlineExceeded, errTime)
+			ended(bounded, t, context.DeadlineExceeded, errTime)
 		})
 		if taken != 0 {
 			t.Errorf("the request ends %d things", taken)
@@ -184,8 +184,8 @@ func TestTwoCallsOfARequest(t *testing.T) {
 		second, cancel := inhand.WithTimeoutCause(ctx, time.Hour, errTime)
 		defer cancel()
 		leave()
-		ended(t, first, context.Canceled, context.Canceled)
-		ended(t, second, context.Canceled, context.Canceled)
+		ended(first, t, context.Canceled, context.Canceled)
+		ended(second, t, context.Canceled, context.Canceled)
 	})
 }
 
@@ -194,11 +194,11 @@ func TestATimeOfNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bounded, cancel := inhand.WithTimeoutCause(t.Context(), time.Hour, errTime)
 		defer cancel()
-		ended(t, bounded, context.DeadlineExceeded, errTime)
+		ended(bounded, t, context.DeadlineExceeded, errTime)
 		ctx, done := inhand.New().Begin(t.Context())
 		bounded, cancel = inhand.WithTimeoutCause(ctx, time.Hour, errTime)
 		defer cancel()
 		done()
-		ended(t, bounded, context.Canceled, context.Canceled)
+		ended(bounded, t, context.Canceled, context.Canceled)
 	})
 }
