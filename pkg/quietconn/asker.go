@@ -87,7 +87,7 @@ func (a *Asker) writeThenRead(fd uintptr) (done bool) {
 			a.err = ErrNotQuiet
 			return true
 		}
-		a.request = a.request[writeNow(fd, a.request):]
+		a.request = a.request[WriteNow(fd, a.request):]
 		if a.written = len(a.request) == 0; !a.written || a.kept {
 			return !a.written
 		}

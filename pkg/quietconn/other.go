@@ -22,8 +22,8 @@ func ReadNow(uintptr, []byte) (n int, done bool, err error) { return 0, true, er
 
 func quietNow(uintptr) bool { return true }
 
-// writeNow leaves writing to package net, so that Asker never comes to ReadNow.
-func writeNow(uintptr, []byte) int { return 0 }
+// WriteNow leaves writing to package net, so that Asker never comes to ReadNow.
+func WriteNow(uintptr, []byte) int { return 0 }
 
 // RawOf has Readers leave reading to package net, so that they never come to ReadNow.
 func RawOf(net.Conn) syscall.RawConn { return nil }

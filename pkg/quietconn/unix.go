@@ -91,8 +91,9 @@ func ReadNow(fd uintptr, p []byte) (n int, done bool, err error) {
 	}
 }
 
-// writeNow writes what there is room for, and returns how much that was.
-func writeNow(fd uintptr, p []byte) int {
+// WriteNow writes what there is room for, and returns how much that was, as a step of
+// syscall.RawConn's Write: none where something is wrong.
+func WriteNow(fd uintptr, p []byte) int {
 	n, err := syscall.Write(int(fd), p)
 	if err != nil {
 		return 0

@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
@@ -17,6 +18,7 @@ type entry struct {
 	Record
 	access Access
 	caller identity.Caller
+	made   atomic.Value // what others make of these
 }
 
 func entryOf(r Record) *entry {

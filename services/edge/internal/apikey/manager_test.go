@@ -145,6 +145,30 @@ func TestVerify(t *testing.T) {
 	b.expect(t, text, Revoked)
 }
 
+// What is made of a key is found again until anything of the key changes.
+func TestWhatIsMadeOfAKeyIsKept(t *testing.T) {
+	b := replica(t, sqliteDSN(t), nil)
+	rec, text := b.create(t)
+	verify := func() Verified {
+		t.Helper()
+		v, err := b.Verify(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	verify().Made.Store("made")
+	if got := verify().Made.Load(); got != "made" {
+		t.Errorf("it is %v", got)
+	}
+	if _, err := b.Update(t.Context(), rec.ID, func(r *Record) error { r.RequestsPerMinute++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if v := verify(); v.Made.Load() != nil || v.RequestsPerMinute != rec.RequestsPerMinute+1 {
+		t.Errorf("after a change it is %v", v.Made.Load())
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	b := replica(t, sqliteDSN(t), nil)
 	_, key, err := b.Create(t.Context(), Wanted{Tenant: "acme", ExpireTime: at(60)})

@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/poterne/poterne/pkg/identity"
@@ -41,6 +42,10 @@ type Verified struct {
 	// Caller is the key's holder.
 	Caller *identity.Caller
 
+	// Made is where who verifies the key keeps what it makes of the others; it is empty
+	// again when anything of them changes.
+	Made *atomic.Value
+
 	// SecretTime is when a rotation made the key's only secret, and the one before
 	// has ended; the zero time when none has. It is known of State's answers.
 	SecretTime time.Time
@@ -60,22 +65,22 @@ func (m *Manager) Verify(ctx context.Context, text string) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	shown := m.shown(key, &rec.Record)
+	shown, now := m.shown(key, &rec.Record), m.clock.Now()
 	switch {
 	case shown == Hash{}:
 		return Verified{}, &InvalidError{Cause: Unknown}
 	case !rec.RevokeTime.IsZero(): // said before that it was rotated, which matters no longer
-	case shown == rec.Previous && !m.clock.Now().Before(rec.PreviousExpireTime):
+	case shown == rec.Previous && !now.Before(rec.PreviousExpireTime):
 		return Verified{}, &InvalidError{Cause: Rotated, ID: rec.ID}
 	}
-	if err := m.holds(&rec.Record); err != nil {
+	if err := holds(&rec.Record, now); err != nil {
 		return Verified{}, err
 	}
-	m.usage.note(rec.ID, m.clock.Now())
+	m.usage.note(rec.ID, now)
 	if m.cfg.Rehash && m.peppers.stale(shown) {
 		m.usage.rehash(rec.ID, shown, m.peppers.Hash(key))
 	}
-	return Verified{Record: &rec.Record, Access: &rec.access, Caller: &rec.caller}, nil
+	return Verified{Record: &rec.Record, Access: &rec.access, Caller: &rec.caller, Made: &rec.made}, nil
 }
 
 // State returns what is kept of a key that holds, by its id: for what was issued
@@ -92,11 +97,12 @@ func (m *Manager) State(ctx context.Context, id string) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	if err := m.holds(&rec.Record); err != nil {
+	now := m.clock.Now()
+	if err := holds(&rec.Record, now); err != nil {
 		return Verified{}, err
 	}
-	out := Verified{Record: &rec.Record, Access: &rec.access, Caller: &rec.caller}
-	if !m.clock.Now().Before(rec.PreviousExpireTime) {
+	out := Verified{Record: &rec.Record, Access: &rec.access, Caller: &rec.caller, Made: &rec.made}
+	if !now.Before(rec.PreviousExpireTime) {
 		out.SecretTime = rec.RotateTime
 	}
 	return out, nil
@@ -117,8 +123,8 @@ func (m *Manager) shown(key Key, rec *Record) Hash {
 	}
 }
 
-func (m *Manager) holds(rec *Record) error {
-	switch rec.State(m.clock.Now()) {
+func holds(rec *Record, now time.Time) error {
+	switch rec.State(now) {
 	case StateRevoked:
 		return &InvalidError{Cause: Revoked, ID: rec.ID}
 	case StateExpired:

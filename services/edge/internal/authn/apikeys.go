@@ -18,9 +18,21 @@ func NewAPIKeys(keys *apikey.Manager) *APIKeys { return &APIKeys{keys: keys} }
 // Recognises reports whether token begins like a key.
 func (a *APIKeys) Recognises(token string) bool { return strings.HasPrefix(token, apikey.Prefix) }
 
-// Authenticate returns the holder of a key.
-func (a *APIKeys) Authenticate(ctx context.Context, token string) (Principal, error) {
-	return principal(a.keys.Verify(ctx, token))
+// Authenticate returns the holder of a key, who is worked out once for as long as the key
+// is remembered.
+func (a *APIKeys) Authenticate(ctx context.Context, token string) (*Principal, error) {
+	v, err := a.keys.Verify(ctx, token)
+	if err == nil {
+		if known, ok := v.Made.Load().(*Principal); ok {
+			return known, nil
+		}
+	}
+	p, err := principal(v, err)
+	if err != nil {
+		return nil, err
+	}
+	v.Made.Store(&p)
+	return &p, nil
 }
 
 // ByID returns the holder of a key as it is now, without its text: for what was

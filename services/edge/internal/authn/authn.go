@@ -124,9 +124,10 @@ func (r *RefusedError) Error() string {
 type Authenticator interface {
 	// Recognises reports whether a token is of this kind, by its form alone.
 	Recognises(token string) bool
-	// Authenticate returns who shows the token. A token that is not accepted is a
-	// *RefusedError; any other error means that it could not be judged.
-	Authenticate(ctx context.Context, token string) (Principal, error)
+	// Authenticate returns who shows the token, whom others may have as well: it is not
+	// changed. A token that is not accepted is a *RefusedError; any other error means that
+	// it could not be judged.
+	Authenticate(ctx context.Context, token string) (*Principal, error)
 }
 
 // Chain asks the first authenticator that recognises the token.
@@ -143,13 +144,13 @@ func (c Chain) Recognises(token string) bool {
 }
 
 // Authenticate refuses as malformed what nobody recognises.
-func (c Chain) Authenticate(ctx context.Context, token string) (Principal, error) {
+func (c Chain) Authenticate(ctx context.Context, token string) (*Principal, error) {
 	for _, a := range c {
 		if a.Recognises(token) {
 			return a.Authenticate(ctx, token)
 		}
 	}
-	return Principal{}, &RefusedError{Cause: Malformed}
+	return nil, &RefusedError{Cause: Malformed}
 }
 
 // Error returns what the caller is told. Refused credentials all get the same

@@ -93,8 +93,8 @@ type only string
 
 func (o only) Recognises(token string) bool { return strings.HasPrefix(token, string(o)) }
 
-func (o only) Authenticate(context.Context, string) (Principal, error) {
-	return Principal{RequestsPerMinute: len(o)}, nil
+func (o only) Authenticate(context.Context, string) (*Principal, error) {
+	return &Principal{RequestsPerMinute: len(o)}, nil
 }
 
 func TestChain(t *testing.T) {

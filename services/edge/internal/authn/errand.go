@@ -23,18 +23,18 @@ type errandKey struct{}
 // NewErrand returns ctx carrying e, for a request within this process. Nobody outside
 // can make one: it is no metadata.
 func NewErrand(ctx context.Context, e Errand) context.Context {
-	return context.WithValue(ctx, errandKey{}, e)
+	return context.WithValue(ctx, errandKey{}, &e)
 }
 
 // ErrandFrom returns the errand that a request is, or a call that was made for it in
-// this process.
-func ErrandFrom(ctx context.Context) (Errand, bool) {
-	if e, ok := ctx.Value(errandKey{}).(Errand); ok {
+// this process; nil: it is none. It must not be changed.
+func ErrandFrom(ctx context.Context) (*Errand, bool) {
+	if e, ok := ctx.Value(errandKey{}).(*Errand); ok {
 		return e, true
 	}
 	if client := inproc.ClientContext(ctx); client != nil {
-		e, ok := client.Value(errandKey{}).(Errand)
+		e, ok := client.Value(errandKey{}).(*Errand)
 		return e, ok
 	}
-	return Errand{}, false
+	return nil, false
 }

@@ -32,6 +32,7 @@ const maxHops = 16
 type Resolver struct {
 	trusted []netip.Prefix
 	header  string
+	http    string // the header's name over HTTP
 }
 
 // New returns a resolver that believes what the proxies in the trusted networks
@@ -41,7 +42,7 @@ func New(trusted []netip.Prefix) *Resolver { return NewFor(trusted, XForwardedFo
 // NewFor returns a resolver that believes what they say in header, XForwardedFor or
 // Forwarded.
 func NewFor(trusted []netip.Prefix, header string) *Resolver {
-	return &Resolver{trusted: trusted, header: header}
+	return &Resolver{trusted: trusted, header: header, http: http.CanonicalHeaderKey(header)}
 }
 
 // Header is the header that proxies are believed by: XForwardedFor or Forwarded.
@@ -114,7 +115,7 @@ func (a *arrived) Value(key any) any {
 
 // FromHTTP returns the address of the client of r.
 func (r *Resolver) FromHTTP(req *http.Request) netip.Addr {
-	return r.resolve(parse(req.RemoteAddr), req.Header.Values(r.header))
+	return r.resolve(parse(req.RemoteAddr), req.Header[r.http])
 }
 
 // FromContext returns the address of the client of a gRPC call: what NewContext

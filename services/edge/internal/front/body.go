@@ -58,8 +58,8 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// arrived says whether nothing has to be waited for any more.
-func (b *body) arrived() bool {
+// Arrived says whether nothing has to be waited for any more.
+func (b *body) Arrived() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.rest == 0 || b.err == nil && b.rest <= int64(len(b.conn.in.Bytes()))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/poterne/poterne/pkg/quietconn"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 )
 
 // conn is a connection. Its goroutine is the only one that reads heads and answers;
@@ -31,15 +32,19 @@ type conn struct {
 	over    bool // net/http has it now
 	linger  bool // the client may be sending what nobody reads
 	posted  bool // the latest request was a POST
-	bounded bool // there is a deadline of writing
 
-	in quietconn.Reader
+	in   quietconn.Reader
+	out  []byte                // what is being written at once
+	step func(fd uintptr) bool // writeNow, a value kept, so that writing allocates nothing
 
-	mu     sync.Mutex
-	busy   bool // there is something of a request
-	left   bool // the client has closed its side
-	whole  bool // the body of the request in hand was read
-	cancel context.CancelFunc
+	mu      sync.Mutex
+	bounded bool            // there is a deadline of writing
+	busy    bool            // there is something of a request
+	left    bool            // the client has closed its side
+	whole   bool            // the body of the request in hand was read
+	current context.Context //nolint:containedctx // the request's in hand
+	cancel  context.CancelFunc
+	ends    func() // with it; nil: nothing
 }
 
 // newConn returns the connection on rwc, or nil when it cannot be served here: it must be
@@ -64,8 +69,8 @@ func (s *Server) newConn(rwc net.Conn) *conn {
 	if c.raw = quietconn.RawOf(plain); c.raw == nil {
 		return nil
 	}
-	c.plain = plain
-	c.ctx = context.WithValue(s.ctx, http.LocalAddrContextKey, rwc.LocalAddr())
+	c.plain, c.step = plain, c.writeNow
+	c.ctx = context.WithValue(context.WithValue(s.ctx, http.LocalAddrContextKey, rwc.LocalAddr()), inhand.RequestKey{}, c)
 	if s.tls != nil {
 		c.secured = tls.Server(rwc, s.tls)
 		c.rwc = c.secured
@@ -172,12 +177,4 @@ func (c *conn) answer(req *http.Request) bool {
 		c.unbound()
 	}
 	return keep
-}
-
-// unbound lifts the deadline of writing.
-func (c *conn) unbound() {
-	if c.bounded {
-		c.bounded = false
-		_ = c.rwc.SetWriteDeadline(time.Time{})
-	}
 }

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -75,9 +76,9 @@ func appendField(b []byte, name, value string) []byte {
 	b = append(append(b, name...), ": "...)
 	begin := len(b)
 	b = append(b, textproto.TrimString(value)...)
-	for i, c := range b[begin:] {
-		if c == '\r' || c == '\n' {
-			b[begin+i] = ' '
+	for _, end := range [...]byte{'\r', '\n'} {
+		for at := bytes.IndexByte(b[begin:], end); at >= 0; at = bytes.IndexByte(b[begin:], end) {
+			b[begin+at] = ' '
 		}
 	}
 	return append(b, "\r\n"...)

@@ -126,7 +126,14 @@ func field(line []byte) (name, value []byte, ok bool) {
 
 // token says whether c may be part of a field's name (RFC 9110, section 5.6.2).
 func token(c byte) bool {
-	return alphanumeric(c) || c == '-' || strings.IndexByte("!#$%&'*+.^_`|~", c) >= 0
+	const digits, letters = 0x03ff << '0', 0x07ff_fffe
+	const low = digits | 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.'
+	const high = letters | letters<<32 | 1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | 1<<('|'-64) | 1<<('~'-64)
+	set := uint64(low)
+	if c >= 64 {
+		set = high
+	}
+	return c < 128 && set>>(c&63)&1 != 0
 }
 
 func alphanumeric(c byte) bool {

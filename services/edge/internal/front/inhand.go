@@ -1,11 +1,15 @@
 package front
 
-import "context"
+import (
+	"context"
 
-// begin begins a request, which cancel ends.
-func (c *conn) begin(cancel context.CancelFunc, whole bool) {
+	"github.com/poterne/poterne/services/edge/internal/inhand"
+)
+
+// begin begins a request with ctx, which cancel ends.
+func (c *conn) begin(ctx context.Context, cancel context.CancelFunc, whole bool) {
 	c.mu.Lock()
-	c.cancel, c.whole = cancel, whole
+	c.current, c.cancel, c.whole, c.ends = ctx, cancel, whole, nil
 	c.mu.Unlock()
 	c.judge(false, false)
 }
@@ -22,29 +26,65 @@ func (c *conn) peerLeft() { c.judge(true, false) }
 func (c *conn) judge(left, whole bool) {
 	c.mu.Lock()
 	c.left, c.whole = c.left || left, c.whole || whole
-	cancel := c.cancel
-	ends := c.left && c.whole && cancel != nil
+	ends := c.left && c.whole
 	c.mu.Unlock()
 	if ends {
-		cancel()
+		c.release()
 	}
 }
 
-// release ends the context of the request in hand.
+// release ends the context of the request in hand, and what is to end with it.
 func (c *conn) release() {
 	c.mu.Lock()
 	cancel := c.cancel
 	c.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	if cancel == nil {
+		return
 	}
+	cancel() // and nothing is taken from now on
+	c.mu.Lock()
+	ends := c.ends
+	c.ends = nil
+	c.mu.Unlock()
+	if ends != nil {
+		ends()
+	}
+}
+
+var _ inhand.Request = (*conn)(nil)
+
+// Current returns the context of the request in hand.
+func (c *conn) Current() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
+}
+
+// OnEnd has f called when ctx ends.
+func (c *conn) OnEnd(ctx context.Context, f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != ctx || c.ends != nil || ctx.Err() != nil {
+		return false
+	}
+	c.ends = f
+	return true
+}
+
+// Forget has nothing called any more when ctx ends.
+func (c *conn) Forget(ctx context.Context) {
+	c.mu.Lock()
+	if c.current == ctx {
+		c.ends = nil
+	}
+	c.mu.Unlock()
 }
 
 func (c *conn) setBusy(busy bool) {
 	c.mu.Lock()
 	c.busy = busy
 	if !busy {
-		c.cancel = nil
+		c.current, c.cancel = nil, nil
 	}
 	c.mu.Unlock()
 }

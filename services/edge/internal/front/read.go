@@ -98,6 +98,6 @@ func (c *conn) request(h head) (*http.Request, error) {
 	if h.length > 0 {
 		req.Body = &body{conn: c, rest: h.length}
 	}
-	c.begin(cancel, h.length == 0)
+	c.begin(ctx, cancel, h.length == 0)
 	return req, nil
 }

@@ -15,16 +15,16 @@ func (h head) read(ctx context.Context, b []byte) (*http.Request, error) {
 	text := string(b[:h.size])
 	line, size, _ := nextLine(b)
 	method, rest, _ := bytes.Cut(line, []byte{' '})
-	target := bytes.IndexByte(rest, ' ')
+	end := bytes.IndexByte(rest, ' ')
 	begin := len(method) + 1
-	uri := text[begin : begin+target]
-	u, err := url.ParseRequestURI(uri)
+	uri := text[begin : begin+end]
+	u, err := target(uri)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // nobody reads it
+		return nil, err
 	}
 	req := new(http.Request).WithContext(ctx)
 	req.Method, req.URL, req.RequestURI, req.ContentLength = text[:len(method)], u, uri, h.length
-	req.Proto, req.ProtoMajor, req.ProtoMinor = text[begin+target+1:len(line)], 1, 1
+	req.Proto, req.ProtoMajor, req.ProtoMinor = text[begin+end+1:len(line)], 1, 1
 	req.Header = make(http.Header, h.fields)
 	values := make([]string, 0, h.fields)
 	for {
@@ -47,4 +47,15 @@ func (h head) read(ctx context.Context, b []byte) (*http.Request, error) {
 			req.Header[name] = values[len(values)-1 : len(values) : len(values)]
 		}
 	}
+}
+
+// target is url.ParseRequestURI, which for paths that nothing in has to be read of has
+// nothing to do.
+func target(uri string) (*url.URL, error) {
+	for i := range len(uri) {
+		if c := uri[i]; !alphanumeric(c) && c != '/' && c != '_' && c != '-' && c != '.' {
+			return url.ParseRequestURI(uri) //nolint:wrapcheck // nobody reads it
+		}
+	}
+	return &url.URL{Path: uri}, nil
 }

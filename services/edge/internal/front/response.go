@@ -34,7 +34,7 @@ type response struct {
 	written  int64
 	chunked  bool
 	close    bool // the connection ends with this answer
-	deadline bool // of writing was said by the handler
+	deadline deadline
 	over     bool
 	err      error // the client cannot be reached
 }
@@ -122,16 +122,10 @@ func (w *response) Flush() { _ = w.FlushError() }
 // SetReadDeadline bounds the reading of the body. It changes nothing when there is
 // nothing to wait for.
 func (w *response) SetReadDeadline(t time.Time) error {
-	if w.body == nil || w.body.arrived() {
+	if w.body == nil || w.body.Arrived() {
 		return nil
 	}
 	return w.conn.rwc.SetReadDeadline(t)
-}
-
-// SetWriteDeadline bounds the writing.
-func (w *response) SetWriteDeadline(t time.Time) error {
-	w.deadline, w.conn.bounded = true, !t.IsZero()
-	return w.conn.rwc.SetWriteDeadline(t)
 }
 
 // EnableFullDuplex has a body that was not read left alone when the answer begins.

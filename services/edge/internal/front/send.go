@@ -47,7 +47,7 @@ func (w *response) emit(p []byte, last bool) error {
 		w.waiting.B = append(w.waiting.B, end...)
 		return w.sent(w.send(w.waiting.B[from:]))
 	default:
-		return w.sent(w.send(append(start, size...), body, p, end))
+		return w.sent(w.sendAll(append(start, size...), body, p, end))
 	}
 }
 
@@ -56,22 +56,35 @@ func (w *response) chunkSize(n int) []byte {
 	return append(strconv.AppendInt(b[:0], int64(n), 16), "\r\n"...)
 }
 
-// send writes the parts.
-func (w *response) send(parts ...[]byte) error {
-	if !w.deadline {
-		w.conn.unbound() // it was the answer's before, and most handlers set their own
+// send writes b.
+func (w *response) send(b []byte) error {
+	if rest := w.sendNow(b); len(rest) > 0 {
+		w.bound(true)
+		_, err := w.conn.rwc.Write(rest)
+		w.bound(false)
+		return w.told(err)
 	}
-	parts = slices.DeleteFunc(parts, func(part []byte) bool { return len(part) == 0 })
-	all, err := net.Buffers(parts), error(nil)
-	switch {
-	case len(all) == 0:
-	case len(all) == 1:
-		_, err = w.conn.rwc.Write(all[0])
-	case w.conn.secured != nil:
-		_, err = all.WriteTo(w.conn.rwc)
-	default:
-		_, err = all.WriteTo(w.conn.plain) // one call of the system for all
+	return nil
+}
+
+// sendAll writes the parts.
+func (w *response) sendAll(parts ...[]byte) error {
+	all := net.Buffers(slices.DeleteFunc(parts, func(part []byte) bool { return len(part) == 0 }))
+	if len(all) == 0 {
+		return nil
 	}
+	to := w.conn.plain // one call of the system for all
+	if w.conn.secured != nil {
+		to = w.conn.rwc
+	}
+	w.bound(true)
+	_, err := all.WriteTo(to)
+	w.bound(false)
+	return w.told(err)
+}
+
+// told notes why the client cannot be reached.
+func (w *response) told(err error) error {
 	if err != nil {
 		w.err = err
 		w.conn.release()

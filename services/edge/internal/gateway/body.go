@@ -52,8 +52,9 @@ type body struct {
 	raw io.ReadCloser
 	// expects: reading it tells the client to send it (Expect: 100-continue).
 	expects bool
-	// began: reading it has begun. whole: it was read to its end.
-	began, whole bool
+	// began: reading it has begun. bounded: that has a deadline, since not all of it was
+	// there. whole: it was read to its end.
+	began, bounded, whole bool
 	// stream: it is read while the answer is written, and each read has the
 	// timeout for itself.
 	stream bool
@@ -96,7 +97,10 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if !b.began {
 		b.began = true
-		_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout)) // a recorder in tests has none
+		if here, ok := b.raw.(interface{ Arrived() bool }); !ok || !here.Arrived() {
+			b.bounded = true
+			_ = b.rc.SetReadDeadline(b.clock.Now().Add(b.timeout)) // a recorder in tests has none
+		}
 	}
 	n, err := b.ReadCloser.Read(p)
 	return n, b.ended(err)
@@ -108,7 +112,9 @@ func (b *body) ended(err error) error {
 	if err == nil {
 		return nil
 	}
-	_ = b.rc.SetReadDeadline(time.Time{})
+	if b.bounded || b.stream {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
 	b.whole = b.whole || errors.Is(err, io.EOF)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		b.err = bodyError(err)

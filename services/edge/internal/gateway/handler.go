@@ -148,6 +148,7 @@ func New(ctx context.Context, cfg Config, d Deps) (http.Handler, error) {
 	if err := h.profile(); err != nil {
 		return nil, err
 	}
+	h.routes.nameSpans()
 	h.literal = h.routes.literal()
 	for _, name := range d.Hints {
 		h.hints = append(h.hints, hint{key: strings.ToLower(name), header: http.CanonicalHeaderKey(name)})

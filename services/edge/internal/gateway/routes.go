@@ -16,6 +16,7 @@ import (
 type route struct {
 	method   string
 	template string // as the contract has it; the bounded name of the route
+	span     string // what its requests' spans are called
 	rpc      string // /package.Service/Method; "" for pages of our own
 	segments []string
 	verb     string
@@ -36,6 +37,16 @@ type literal map[place]*route
 
 // place is where a request goes, by its method and its whole path.
 type place struct{ method, path string }
+
+// nameSpans gives all of them the names of their spans.
+func (rs routes) nameSpans() {
+	for i := range rs {
+		rs[i].span = spanPrefix + rs[i].template
+	}
+}
+
+// spanPrefix begins the name of a request's span.
+const spanPrefix = "HTTP "
 
 func (rs routes) literal() literal {
 	out := make(literal)

@@ -64,16 +64,17 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	ctx = h.Telemetry.Propagator.Extract(ctx, traceHeaders{propagation.HeaderCarrier(r.Header)})
 	path := r.URL.EscapedPath()
 	rt, allowed := h.find(r.Method, path)
-	name := unknownRoute
+	name, spans := unknownRoute, unknownSpan
 	if rt != nil {
-		name = rt.template
+		name, spans = rt.template, rt.span
 	}
-	ctx, span := h.tracer.Start(ctx, "HTTP "+name, h.kind...)
+	ctx, span := h.tracer.Start(ctx, spans, h.kind...)
 	defer span.End()
 
-	h.Telemetry.Propagator.Inject(ctx, traceHeaders{propagation.HeaderCarrier(header)})
+	tellTrace(header, span.SpanContext())
 
-	r = r.WithContext(h.withArrival(ctx, r)) // a copy: the server looks at the body of its own
+	w.request = *r.WithContext(h.withArrival(ctx, r)) // a copy: the server looks at the body of its own
+	r = &w.request
 	r.Body = &w.body
 	defer func() {
 		if v := recover(); v != nil {
@@ -86,8 +87,11 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.serve(w, r, rt, allowed)
 }
 
-// unknownRoute names what no route matches, for metrics.
-const unknownRoute = "unknown"
+// unknownRoute names what no route matches, for metrics, and unknownSpan for traces.
+const (
+	unknownRoute = "unknown"
+	unknownSpan  = spanPrefix + unknownRoute
+)
 
 // find returns the route of a request, pages that answer for whole trees
 // included.
@@ -104,7 +108,7 @@ func (h *handler) find(method, path string) (*route, []string) {
 			continue
 		}
 		if method == http.MethodGet || method == http.MethodHead {
-			return &route{method: http.MethodGet, template: tree}, nil
+			return &route{method: http.MethodGet, template: tree, span: spanPrefix + tree}, nil
 		}
 		return nil, []string{http.MethodGet, http.MethodHead, http.MethodOptions}
 	}

@@ -19,12 +19,13 @@ import (
 // the status. Before the first one the request's body is settled.
 type writer struct {
 	http.ResponseWriter
-	body   body
-	rc     http.ResponseController
-	clock  clock.Clock
-	pace   pace.Pace
-	slow   func(side string) // told when the client does not keep it
-	status int
+	body    body
+	request http.Request // as the handler has it
+	rc      http.ResponseController
+	clock   clock.Clock
+	pace    pace.Pace
+	slow    func(side string) // told when the client does not keep it
+	status  int
 }
 
 // withLimits bounds what the client of a request can hold up: its body, and

@@ -61,8 +61,13 @@ func (o *call) Err() error {
 	return o.Context.Err()
 }
 
+type callKey struct{}
+
 // Value is the caller's, and what ends the context once that is made.
 func (o *call) Value(key any) any {
+	if _, ok := key.(callKey); ok {
+		return o
+	}
 	if e := o.ends.Load(); e != nil {
 		return e.Value(key)
 	}

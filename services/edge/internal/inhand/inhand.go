@@ -23,10 +23,18 @@ type Calls struct {
 	n      int
 	ending bool
 	idle   chan struct{} // closed when n is 0; nil when nobody waits
+
+	end    context.Context //nolint:containedctx // what all calls have in common
+	cut    context.CancelCauseFunc
+	endKey any
 }
 
 // New returns Calls without any.
-func New() *Calls { return new(Calls) }
+func New() *Calls {
+	c := &Calls{endKey: endKey()}
+	c.end, c.cut = context.WithCancelCause(context.Background())
+	return c
+}
 
 // Begin takes a call in hand. Its context ends when the call is cut; done must
 // be called once, after the last thing that the call does.
@@ -68,6 +76,7 @@ func (c *Calls) Cut() int {
 	for _, o := range calls { // who waits for a context's end may ask for the calls
 		o.cut()
 	}
+	c.cut(ErrEnding) // when it is known of each why it ends
 	return n
 }
 

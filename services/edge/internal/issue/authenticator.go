@@ -32,7 +32,7 @@ const (
 // Keys knows the API keys that tokens are issued for.
 type Keys interface {
 	// Authenticate returns the holder of the key whose text is shown.
-	Authenticate(ctx context.Context, text string) (authn.Principal, error)
+	Authenticate(ctx context.Context, text string) (*authn.Principal, error)
 	// ByID returns the holder of a key as it is now.
 	ByID(ctx context.Context, id string) (authn.Principal, error)
 }
@@ -97,36 +97,36 @@ func decodes(part string, into any) bool {
 }
 
 // Authenticate returns whom a token was issued to, with what it may be used for.
-func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.Principal, error) {
+func (a *Authenticator) Authenticate(ctx context.Context, token string) (*authn.Principal, error) {
 	sum := sha256.Sum256([]byte(token))
 	v, ok := a.cache.Get(sum)
 	if set, _ := a.ring.known(); !ok || !set.Has(v.keyID) || !a.clock.Now().Before(v.claims.Expires) {
 		var err error
 		if v, err = a.verify(ctx, token); err != nil {
-			return authn.Principal{}, err
+			return nil, err
 		}
 		a.cache.Add(sum, v)
 	}
 	p, err := a.keys.ByID(ctx, v.client)
 	if err != nil {
-		return authn.Principal{}, err
+		return nil, err
 	}
 	if p.Caller.Tenant != v.claims.All["tenant"] || p.Caller.Subject != v.claims.Subject {
-		return authn.Principal{}, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
+		return nil, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
 	}
 	if v.claims.IssuedAt.Before(p.SecretTime.Truncate(time.Second)) { // as exact as the claim
-		return authn.Principal{}, &authn.RefusedError{Cause: authn.Rotated, KeyID: v.client}
+		return nil, &authn.RefusedError{Cause: authn.Rotated, KeyID: v.client}
 	}
 	if slices.ContainsFunc(v.scopes, func(s string) bool { return !isScope(s) }) {
-		return authn.Principal{}, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
+		return nil, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
 	}
 	if len(v.scopes) > 0 {
 		if p.Grant = p.Grant.Intersect(grant.Grant{Scopes: v.scopes}); p.Grant.Scopes[0] == "" { // nothing is left
-			return authn.Principal{}, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
+			return nil, &authn.RefusedError{Cause: authn.Foreign, KeyID: v.client}
 		}
 	}
 	p.IssueTime, p.Claims, p.Confirmation = v.claims.IssuedAt, v.claims.All, v.bound
-	return p, nil
+	return &p, nil
 }
 
 func (a *Authenticator) verify(ctx context.Context, token string) (v verified, err error) {

@@ -92,7 +92,7 @@ func (e *Endpoint) client(ctx context.Context, r request) (authn.Principal, erro
 	if err != nil {
 		return authn.Principal{}, err
 	}
-	return p, nil
+	return *p, nil
 }
 
 // bound returns what the token is bound to.

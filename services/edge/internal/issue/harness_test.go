@@ -29,8 +29,9 @@ func newKeys() *keys {
 	return &keys{held: map[string]authn.Principal{"k1": p}}
 }
 
-func (k *keys) Authenticate(ctx context.Context, text string) (authn.Principal, error) {
-	return k.ByID(ctx, text)
+func (k *keys) Authenticate(ctx context.Context, text string) (*authn.Principal, error) {
+	p, err := k.ByID(ctx, text)
+	return &p, err
 }
 
 func (k *keys) ByID(_ context.Context, id string) (authn.Principal, error) {

@@ -41,7 +41,7 @@ func TestATokenFollowsItsKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p
+		return *p
 	}
 	p := ask()
 	if p.Caller.KeyID != "k1" || p.Caller.Tenant != "acme" || p.RequestsPerMinute != 7 || !p.IssueTime.Equal(start()) || p.Claims["client_id"] != "k1" ||

@@ -48,9 +48,9 @@ type Policy struct {
 // Headers returns the headers that tell a caller about policies, names and values in
 // turn. OpenAI's are about that with the least left, of each unit.
 func Headers(policies []Policy) []string {
-	const perPolicy, perUnit, openAI = 64, 32, 6
-	quota := make([]byte, 0, perPolicy)
-	text := make([]byte, 0, 2*perPolicy*len(policies)+2*perUnit) // all values, one after another
+	const openAI = 6
+	var rooms [2][256]byte                    // on the stack, and enough for most
+	quota, text := rooms[0][:0], rooms[1][:0] // text has all values in the end, one after another
 	var least [2]*Policy
 	for i := range policies {
 		p := &policies[i]

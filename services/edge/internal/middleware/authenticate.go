@@ -106,11 +106,11 @@ func (s *steps) recognise(ctx context.Context, method string, header headers) (c
 	entry := audit.From(ctx)
 	entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)
 	entry.SetKeyID(p.CredentialID())
-	explainIdentity(entry, &p, start, s.Clock.Now().Sub(start))
-	return withPrincipal(ctx, &p), nil
+	explainIdentity(entry, p, start, s.Clock.Now().Sub(start))
+	return withPrincipal(ctx, p), nil
 }
 
-func (s *steps) identify(ctx context.Context, header headers) (authn.Principal, error) {
+func (s *steps) identify(ctx context.Context, header headers) (*authn.Principal, error) {
 	if e, ok := authn.ErrandFrom(ctx); ok {
 		return s.errand(ctx, e)
 	}
@@ -119,21 +119,22 @@ func (s *steps) identify(ctx context.Context, header headers) (authn.Principal, 
 		var r *authn.RefusedError
 		// A header, whatever is in it, is what the client means to show.
 		if arrived := arrival.From(ctx).Request; s.Sessions != nil && arrived != nil && errors.As(err, &r) && r.Cause == authn.Missing && s.Sessions.Present(arrived) {
-			return s.Sessions.Authenticate(ctx, arrived)
+			p, err := s.Sessions.Authenticate(ctx, arrived)
+			return &p, err
 		}
-		return authn.Principal{}, err
+		return nil, err
 	}
 	// The proof comes first: that it is wrong must not tell whether the token is good.
 	proof, err := s.prove(ctx, token, scheme, header)
 	if err != nil {
-		return authn.Principal{}, err
+		return nil, err
 	}
 	p, err := s.Authenticator.Authenticate(ctx, token)
 	if err != nil {
-		return authn.Principal{}, err
+		return nil, err
 	}
 	if err := s.withinNetwork(ctx, p); err != nil {
-		return authn.Principal{}, err
+		return nil, err
 	}
 	return s.confirm(ctx, scheme, proof, p)
 }

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/services/edge/internal/inhand"
 )
 
 // errDeadline is the cause that a handler sees when its class's time is over.
@@ -17,7 +18,7 @@ var errDeadline = errors.New("the gateway's time for this kind of request is ove
 // deadline gets the class's, and one with a later deadline is held to it.
 func (s *steps) deadline() grpcserver.Interceptor {
 	bounded := func(ctx context.Context, method string) (context.Context, context.CancelFunc) {
-		return context.WithTimeoutCause(ctx, s.Config.Deadlines.of(method, s.Classes[method]), errDeadline)
+		return inhand.WithTimeoutCause(ctx, s.Config.Deadlines.of(method, s.Classes[method]), errDeadline)
 	}
 	return grpcserver.Interceptor{
 		Name: NameDeadline,

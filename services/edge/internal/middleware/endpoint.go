@@ -61,7 +61,7 @@ func (s *steps) endpoint(ctx context.Context, e Endpoint, header headers) error 
 	entry.SetResource(e.Resource)
 	p, err := e.Authenticate(ctx)
 	if err == nil {
-		err = s.withinNetwork(ctx, p)
+		err = s.withinNetwork(ctx, &p)
 	}
 	if err == nil {
 		entry.SetCaller(p.Caller.Tenant, p.Caller.Subject)

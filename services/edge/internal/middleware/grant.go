@@ -12,7 +12,7 @@ import (
 
 // withinNetwork refuses credentials that do not hold for the address that the
 // request comes from.
-func (s *steps) withinNetwork(ctx context.Context, p authn.Principal) error {
+func (s *steps) withinNetwork(ctx context.Context, p *authn.Principal) error {
 	if len(p.Grant.Networks) == 0 || p.Grant.Address(s.Addresses.FromContext(ctx)) {
 		return nil
 	}

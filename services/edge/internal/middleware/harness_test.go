@@ -32,12 +32,12 @@ type tokens map[string]authn.Principal
 
 func (tokens) Recognises(token string) bool { return token != "jwt" }
 
-func (t tokens) Authenticate(_ context.Context, token string) (authn.Principal, error) {
+func (t tokens) Authenticate(_ context.Context, token string) (*authn.Principal, error) {
 	p, ok := t[token]
 	if !ok {
-		return p, &authn.RefusedError{Cause: authn.Revoked, KeyID: "k-" + token}
+		return nil, &authn.RefusedError{Cause: authn.Revoked, KeyID: "k-" + token}
 	}
-	return p, nil
+	return &p, nil
 }
 
 func holder(tenant, role string, perMinute int) authn.Principal {

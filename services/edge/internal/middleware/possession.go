@@ -29,12 +29,12 @@ func (s *steps) prove(ctx context.Context, token string, scheme authn.Scheme, he
 }
 
 // confirm returns the principal of a token if what it is bound to was proven.
-func (s *steps) confirm(ctx context.Context, scheme authn.Scheme, proof possession.Proof, p authn.Principal) (authn.Principal, error) {
+func (s *steps) confirm(ctx context.Context, scheme authn.Scheme, proof possession.Proof, p *authn.Principal) (*authn.Principal, error) {
 	switch {
 	case s.Possession != nil:
 		return s.Possession.Confirm(ctx, scheme, proof, p)
 	case !p.Confirmation.None():
-		return authn.Principal{}, &authn.RefusedError{Cause: authn.Unproven, KeyID: p.Caller.KeyID}
+		return nil, &authn.RefusedError{Cause: authn.Unproven, KeyID: p.Caller.KeyID}
 	default:
 		return p, nil
 	}

@@ -60,7 +60,7 @@ type remembered struct {
 	issuer  *issuer
 	version uint64 // of the keys that it was verified by
 	until   time.Time
-	who     authn.Principal
+	who     *authn.Principal
 }
 
 // New returns an authenticator. Close ends what it reads in the background.
@@ -107,7 +107,7 @@ func (a *Authenticator) Recognises(token string) bool {
 }
 
 // Authenticate returns whom a token speaks of.
-func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.Principal, error) {
+func (a *Authenticator) Authenticate(ctx context.Context, token string) (*authn.Principal, error) {
 	now := a.clock.Now()
 	sum := sha256.Sum256([]byte(token))
 	if r, ok := a.cache.Get(sum); ok && now.Before(r.until) && r.issuer.keys.holds(r.version) {
@@ -115,33 +115,33 @@ func (a *Authenticator) Authenticate(ctx context.Context, token string) (authn.P
 	}
 	parsed, err := jose.Parse(token)
 	if err != nil {
-		return authn.Principal{}, refused(authn.Malformed)
+		return nil, refused(authn.Malformed)
 	}
 	claims, err := jose.ParseClaims(parsed.Unverified())
 	if err != nil {
-		return authn.Principal{}, refused(authn.Malformed)
+		return nil, refused(authn.Malformed)
 	}
 	// Not verified yet: it only says whose keys to ask.
 	is, ok := a.issuers[claims.Issuer]
 	if !ok {
-		return authn.Principal{}, refused(authn.Unknown)
+		return nil, refused(authn.Unknown)
 	}
 	by, err := is.verify(ctx, parsed)
 	if err != nil {
-		return authn.Principal{}, err
+		return nil, err
 	}
 	who, err := is.principal(claims, now)
 	if err != nil {
-		return authn.Principal{}, err
+		return nil, err
 	}
 	until := earliest(now.Add(a.keepFor), claims.Expires)
 	if is.config.MaxAge > 0 {
 		until = earliest(until, claims.IssuedAt.Add(is.config.MaxAge))
 	}
 	if now.Before(until) {
-		a.cache.Add(sum, remembered{issuer: is, version: by.version, until: until, who: who})
+		a.cache.Add(sum, remembered{issuer: is, version: by.version, until: until, who: &who})
 	}
-	return who, nil
+	return &who, nil
 }
 
 func earliest(a, b time.Time) time.Time {

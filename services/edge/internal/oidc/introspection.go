@@ -128,7 +128,7 @@ func (i *Introspector) Recognises(token string) bool {
 }
 
 // Authenticate returns whom the server says that a token speaks of.
-func (i *Introspector) Authenticate(ctx context.Context, token string) (authn.Principal, error) {
+func (i *Introspector) Authenticate(ctx context.Context, token string) (*authn.Principal, error) {
 	sum := sha256.Sum256([]byte(token))
 	a, ok := i.cache.Get(sum)
 	if !ok || !i.clock.Now().Before(a.until) {
@@ -142,20 +142,20 @@ func (i *Introspector) Authenticate(ctx context.Context, token string) (authn.Pr
 		})
 		select {
 		case <-ctx.Done():
-			return authn.Principal{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case r := <-flight:
 			if r.Err != nil {
-				return authn.Principal{}, apierr.Wrap(apierr.Unavailable, r.Err, "the token cannot be checked now").WithRetryAfter(retryAfter)
+				return nil, apierr.Wrap(apierr.Unavailable, r.Err, "the token cannot be checked now").WithRetryAfter(retryAfter)
 			}
 			if a, ok = r.Val.(answer); !ok {
-				return authn.Principal{}, errors.New("tokens: no answer")
+				return nil, errors.New("tokens: no answer")
 			}
 		}
 	}
 	if a.cause != "" {
-		return authn.Principal{}, refused(a.cause)
+		return nil, refused(a.cause)
 	}
-	return a.who, nil
+	return &a.who, nil
 }
 
 // look asks the server, and judges what it says.

@@ -34,7 +34,7 @@ func BenchmarkProof(b *testing.B) {
 			}
 			p.jti = strconv.Itoa(i)
 			bound.Caller.KeyID = strconv.Itoa(i % 1000)
-			if _, err := c.Confirm(ctx, authn.DPoP, p, bound); err != nil {
+			if _, err := c.Confirm(ctx, authn.DPoP, p, &bound); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -42,7 +42,7 @@ func BenchmarkProof(b *testing.B) {
 	b.Run("bearer", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := c.Confirm(ctx, authn.Bearer, Proof{}, authn.Principal{}); err != nil {
+			if _, err := c.Confirm(ctx, authn.Bearer, Proof{}, &authn.Principal{}); err != nil {
 				b.Fatal(err)
 			}
 		}

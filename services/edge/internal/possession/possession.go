@@ -97,19 +97,23 @@ func (c *Checker) nonce(p proof, now time.Time) (string, error) {
 // Confirm returns the principal of a token that was shown with the proof, if who
 // shows it has proven what the token is bound to, and nobody has shown that proof
 // before.
-func (c *Checker) Confirm(ctx context.Context, scheme authn.Scheme, proof Proof, p authn.Principal) (authn.Principal, error) {
+func (c *Checker) Confirm(ctx context.Context, scheme authn.Scheme, proof Proof, p *authn.Principal) (*authn.Principal, error) {
 	bound := p.Confirmation
 	if scheme == authn.DPoP != (bound.Key != "") || bound.Key != "" && !same(bound.Key, proof.Key) ||
 		bound.Certificate != "" && !same(bound.Certificate, c.Certificate(ctx)) {
-		return authn.Principal{}, &authn.RefusedError{Cause: authn.Unproven, KeyID: p.Caller.KeyID}
+		return nil, &authn.RefusedError{Cause: authn.Unproven, KeyID: p.Caller.KeyID}
 	}
 	if bound.Key != "" {
-		if err := c.Use(proof, owner(p)); err != nil {
-			return authn.Principal{}, err
+		if err := c.Use(proof, owner(*p)); err != nil {
+			return nil, err
 		}
 	}
-	p.Bound = !bound.None()
-	return p, nil
+	if p.Bound == !bound.None() {
+		return p, nil
+	}
+	proven := *p
+	proven.Bound = !proven.Bound
+	return &proven, nil
 }
 
 // Use notes that the owner, who is known by now, has shown a proof, and refuses one

@@ -122,7 +122,7 @@ func TestReplay(t *testing.T) {
 	if got := ck.Now().Sub(start()); got != c.config.Skew+c.config.MaxAge+time.Second {
 		t.Errorf("it held for %v", got)
 	}
-	if _, err := c.Confirm(t.Context(), authn.DPoP, Proof{Key: p.Key, jti: "2"}, authn.Principal{Confirmation: authn.Confirmation{Key: p.Key}}); err != nil {
+	if _, err := c.Confirm(t.Context(), authn.DPoP, Proof{Key: p.Key, jti: "2"}, &authn.Principal{Confirmation: authn.Confirmation{Key: p.Key}}); err != nil {
 		t.Error(err)
 	}
 	if n := len(c.shown.seen); n != 1 {
