@@ -129,6 +129,7 @@ type Server struct {
 	Deps
 	again   again.Policy
 	texts   *buffers.Pool // of chunks
+	told    told
 	mirrors chan struct{} // one for each copy of a request in hand
 }
 
@@ -162,17 +163,22 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy, md metadata.MD) error {
 	names := namesOf(by)
 	explainServing(ctx, names, by, md)
-	return tell(ctx, setHeader, names, by, md)
+	return tell(ctx, setHeader, names, by, naming(names, by, md))
 }
 
-// tell is served where it was noted already who answers.
-func tell(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
+// naming adds to md who answers.
+func naming(names names, by *inferencev1.ServedBy, md metadata.MD) metadata.MD {
 	values := [...]string{names.version, by.GetArm(), by.GetExperiment(), by.GetVariant(), reasonName(by.GetVariantReason()), names.prompt}
 	for i, name := range [len(values)]string{HeaderModel, HeaderArm, HeaderExperiment, HeaderVariant, HeaderVariantReason, HeaderPrompt} {
 		if values[i] != "" {
 			md[name] = values[i : i+1 : i+1]
 		}
 	}
+	return md
+}
+
+// tell is served where it was noted already who answers; md names that.
+func tell(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
 	entry := audit.From(ctx)
 	entry.SetServedBy(names.works)
 	entry.SetArm(by.GetExperiment(), by.GetArm())
