@@ -67,7 +67,7 @@ func BenchmarkHeader(b *testing.B) {
 	b.Run("joined", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			for range p.joined() { //nolint:revive // as copying it does
+			for range p.joined() {
 			}
 		}
 	})
