@@ -341,7 +341,7 @@ func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHea
 				explainShared(ctx, p)
 				explainServing(ctx, names, piece.By, metadata.Pairs(HeaderCache, string(state)))
 			}
-			if err := tell(ctx, setHeader, names, piece.By, naming(names, piece.By, metadata.Pairs(HeaderCache, string(state)))); err != nil {
+			if err := tell(ctx, setHeader, names, piece.By, metadata.Pairs(HeaderCache, string(state))); err != nil {
 				return nil, false, err
 			}
 		}

@@ -163,7 +163,12 @@ func Served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy, md metadata.MD) error {
 	names := namesOf(by)
 	explainServing(ctx, names, by, md)
-	return tell(ctx, setHeader, names, by, naming(names, by, md))
+	return tell(ctx, setHeader, names, by, md)
+}
+
+// tell is served where it was noted already who answers.
+func tell(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
+	return say(ctx, setHeader, names, by, naming(names, by, md))
 }
 
 // naming adds to md who answers.
@@ -177,8 +182,8 @@ func naming(names names, by *inferencev1.ServedBy, md metadata.MD) metadata.MD {
 	return md
 }
 
-// tell is served where it was noted already who answers; md names that.
-func tell(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
+// say is tell with an md that names who answers.
+func say(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
 	entry := audit.From(ctx)
 	entry.SetServedBy(names.works)
 	entry.SetArm(by.GetExperiment(), by.GetArm())

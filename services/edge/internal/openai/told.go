@@ -47,5 +47,5 @@ func (t *told) by(by *inferencev1.ServedBy) *telling {
 func (s *Server) served(ctx context.Context, setHeader func(metadata.MD) error, by *inferencev1.ServedBy) error {
 	t := s.told.by(by)
 	explainServing(ctx, t.names, by, t.md)
-	return tell(ctx, setHeader, t.names, by, t.md)
+	return say(ctx, setHeader, t.names, by, t.md)
 }
