@@ -305,19 +305,19 @@ func TestRefusals(t *testing.T) {
 func TestRights(t *testing.T) {
 	w := newWorld(t)
 	asSearch := w.search.sender(inference, true)
-	raw, err := asSearch.sign(alice())
+	md, err := asSearch.sign(alice())
 	if err != nil {
 		t.Fatal(err)
 	}
 	method := grpc_testing.TestService_UnaryCall_FullMethodName
-	if _, err := w.receiver.verify(w.receiver.trust.Load(), []string{raw}, method); err != errBeyond { //nolint:errorlint // causes are never wrapped
+	if _, err := w.receiver.verify(w.receiver.trust.Load(), md[identity.MetadataKey], method); err != errBeyond { //nolint:errorlint // causes are never wrapped
 		t.Errorf("search speaks for a caller: %v", err)
 	}
 	limited := open(t, inference, Config{TrustedKeys: w.trustDir, Issuers: map[string]Rights{edge: {Callers: true, Tenants: []string{"globex"}}}}, table(), w.now)
-	if raw, err = w.edge.sender(inference, true).sign(alice()); err != nil {
+	if md, err = w.edge.sender(inference, true).sign(alice()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := limited.verify(limited.trust.Load(), []string{raw}, method); err != errBeyond { //nolint:errorlint // causes are never wrapped
+	if _, err := limited.verify(limited.trust.Load(), md[identity.MetadataKey], method); err != errBeyond { //nolint:errorlint // causes are never wrapped
 		t.Errorf("an edge speaks for a tenant that is not its own: %v", err)
 	}
 	platform := open(t, inference, Config{TrustedKeys: w.trustDir}, Table{method: {Callers: true, Tenant: Platform}}, w.now)

@@ -37,6 +37,17 @@ func (c *cache[K, V]) get(key K) (V, bool) {
 	return h.value, ok
 }
 
+// known is get by a key that is a text, of which no copy is made.
+func known[V any](c *cache[string, V], key []byte) (V, bool) {
+	c.mu.RLock()
+	h, ok := c.young[string(key)]
+	c.mu.RUnlock()
+	if ok {
+		return h.value, true
+	}
+	return c.get(string(key))
+}
+
 // put remembers a value that takes so many bytes, with its key.
 func (c *cache[K, V]) put(key K, value V, bytes int) {
 	c.mu.Lock()

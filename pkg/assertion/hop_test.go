@@ -171,10 +171,11 @@ func TestCache(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	w := newWorld(f)
-	good, err := w.edge.sender(inference, true).sign(alice())
+	md, err := w.edge.sender(inference, true).sign(alice())
 	if err != nil {
 		f.Fatal(err)
 	}
+	good := md[identity.MetadataKey][0]
 	f.Add(good)
 	f.Add("")
 	f.Add("a.b.c")
@@ -222,12 +223,13 @@ func BenchmarkSign(b *testing.B) {
 
 func BenchmarkVerify(b *testing.B) {
 	w := newWorld(b)
-	raw, err := w.edge.sender(inference, true).sign(alice())
+	md, err := w.edge.sender(inference, true).sign(alice())
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Logf("%d bytes", len(raw))
-	values, method, t := []string{raw}, grpc_testing.TestService_UnaryCall_FullMethodName, w.receiver.trust.Load()
+	values := md[identity.MetadataKey]
+	b.Logf("%d bytes", len(values[0]))
+	method, t := grpc_testing.TestService_UnaryCall_FullMethodName, w.receiver.trust.Load()
 	plain, err := identity.Plain().Encode(alice())
 	if err != nil {
 		b.Fatal(err)

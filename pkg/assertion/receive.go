@@ -88,7 +88,7 @@ func (a *Assertions) incoming(ctx context.Context, method string) (context.Conte
 	if err := a.opts.Access[method].permits(r.caller, a.opts.PlatformTenant); err != nil {
 		return nil, err
 	}
-	return identity.NewContext(ctx, r.caller), nil
+	return identity.Sharing(ctx, &r.caller), nil
 }
 
 // verify reads what must have been signed.

@@ -3,7 +3,6 @@ package assertion
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -25,12 +24,12 @@ type sender struct {
 	who      func(ctx context.Context) (raw string, caller identity.Caller)
 	plain    bool // whether callers are passed on when nothing is signed
 	signed   *cache[string, signature]
-	unproved *cache[string, string] // callers that were passed on unsigned, encoded
+	unproved *cache[string, metadata.MD] // callers that were passed on unsigned, encoded
 }
 
 // signature is a signed assertion.
 type signature struct {
-	raw   string
+	md    metadata.MD // that has it
 	by    *jose.Signer
 	until time.Time // from when another is signed
 }
@@ -74,63 +73,66 @@ func (a *Assertions) Own(service string) grpcclient.Option {
 func (a *Assertions) sender(service string, plain bool) *sender {
 	return &sender{
 		a: a, audience: []string{service}, plain: plain, signed: newCache[string, signature](signedBytes),
-		unproved: newCache[string, string](believedBytes),
+		unproved: newCache[string, metadata.MD](believedBytes),
 	}
 }
 
 // option replaces what a handler may have copied from its own caller's metadata.
 func (s *sender) option() grpcclient.Option {
-	return grpcclient.WithOutgoing(func(ctx context.Context, md metadata.MD) error {
-		value, err := s.value(ctx)
+	return grpcclient.WithOutgoing(func(ctx context.Context, m grpcclient.Metadata) (grpcclient.Metadata, error) {
+		md, err := s.metadata(ctx)
 		if err != nil {
-			return apierr.Wrap(apierr.Internal, err, "the caller cannot be passed on")
+			return m, apierr.Wrap(apierr.Internal, err, "the caller cannot be passed on")
 		}
-		delete(md, identity.MetadataKey)
-		if value != "" {
-			md[identity.MetadataKey] = []string{value}
-		}
-		return nil
+		return m.Without(identity.MetadataKey).And(md), nil
 	})
 }
 
-func (s *sender) value(ctx context.Context) (string, error) {
+// saying is the metadata that has an assertion, or a caller as it is; it is made once for
+// many calls, and not changed.
+func saying(raw string) metadata.MD { return metadata.MD{identity.MetadataKey: []string{raw}} }
+
+// metadata returns what says who calls; nil: nobody is to be named.
+func (s *sender) metadata(ctx context.Context) (metadata.MD, error) {
 	if s.a.signer.Load() == nil {
 		return s.unsigned(ctx)
 	}
 	raw, caller := s.who(ctx)
 	if raw != "" {
-		return raw, nil
+		return saying(raw), nil
 	}
 	return s.sign(caller)
 }
 
-func (s *sender) unsigned(ctx context.Context) (string, error) {
+func (s *sender) unsigned(ctx context.Context) (metadata.MD, error) {
 	c, ok := identity.FromContext(ctx)
 	if !ok || !s.plain {
-		return "", nil
+		return nil, nil //nolint:nilnil // nobody is to be named
 	}
-	key := cacheKey(c)
-	if raw, ok := s.unproved.get(key); ok {
-		return raw, nil
+	var room [keyRoom]byte
+	key := appendKey(room[:0], &c)
+	if md, ok := known(s.unproved, key); ok {
+		return md, nil
 	}
 	data, err := identity.Plain().Encode(c)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	raw := string(data)
-	s.unproved.put(key, raw, len(key)+len(raw))
-	return raw, nil
+	md := saying(string(data))
+	s.unproved.put(string(key), md, len(key)+len(data))
+	return md, nil
 }
 
 // sign says who calls, or says again what it has said of late.
-func (s *sender) sign(caller identity.Caller) (string, error) {
+func (s *sender) sign(caller identity.Caller) (metadata.MD, error) {
 	signer, now := s.a.signer.Load(), s.a.opts.Clock.Now()
 	if signer == nil {
-		return "", errNoKey
+		return nil, errNoKey
 	}
-	key := cacheKey(caller)
-	if had, ok := s.signed.get(key); ok && had.by == signer && now.Before(had.until) {
-		return had.raw, nil
+	var room [keyRoom]byte
+	key := appendKey(room[:0], &caller)
+	if had, ok := known(s.signed, key); ok && had.by == signer && now.Before(had.until) {
+		return had.md, nil
 	}
 	c := claims{
 		Issuer: s.a.opts.Service, Audience: s.audience, Issued: now.Unix(), Expires: now.Add(Life).Unix(),
@@ -138,44 +140,40 @@ func (s *sender) sign(caller identity.Caller) (string, error) {
 	}
 	if !c.forItself() {
 		if err := caller.Check(); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	raw, err := signer.Sign(Type, &c)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if len(raw) > MaxBytes {
-		return "", errOversize
+		return nil, errOversize
 	}
-	s.signed.put(key, signature{raw: raw, by: signer, until: now.Add(Reuse)}, len(key)+len(raw))
-	return raw, nil
+	md := saying(raw)
+	s.signed.put(string(key), signature{md: md, by: signer, until: now.Add(Reuse)}, len(key)+len(raw))
+	return md, nil
 }
 
-// cacheKey tells every two callers apart: each text has its length before it.
-func cacheKey(c identity.Caller) string {
-	var b strings.Builder
-	size := len(c.Tenant) + len(c.Subject) + len(c.KeyID) + 4*(len(c.Principals)+len(c.Roles)) + 24
-	for _, list := range [][]string{c.Principals, c.Roles} {
+// keyRoom is what the key of most callers takes, in bytes.
+const keyRoom = 512
+
+// appendKey adds to dst what tells every two callers apart: each text has its length
+// before it.
+func appendKey(dst []byte, c *identity.Caller) []byte {
+	for _, text := range [...]string{c.Tenant, c.Subject, c.KeyID} {
+		dst = appendText(dst, text)
+	}
+	for _, list := range [...][]string{c.Principals, c.Roles} {
+		dst = append(dst, ';')
 		for _, text := range list {
-			size += len(text)
+			dst = appendText(dst, text)
 		}
 	}
-	b.Grow(size)
-	var digits [20]byte
-	write := func(text string) {
-		b.Write(strconv.AppendInt(digits[:0], int64(len(text)), 10))
-		b.WriteByte(':')
-		b.WriteString(text)
-	}
-	write(c.Tenant)
-	write(c.Subject)
-	write(c.KeyID)
-	for _, list := range [][]string{c.Principals, c.Roles} {
-		b.WriteByte(';')
-		for _, text := range list {
-			write(text)
-		}
-	}
-	return b.String()
+	return dst
+}
+
+func appendText(dst []byte, text string) []byte {
+	dst = append(strconv.AppendInt(dst, int64(len(text)), 10), ':')
+	return append(dst, text...)
 }

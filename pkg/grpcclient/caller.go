@@ -148,25 +148,28 @@ func (c *caller) deadline(ctx context.Context, timeout time.Duration) (time.Time
 
 // outgoing opens the call's span and returns what goes with the call: the metadata that
 // ctx has for it, the trace and the request id unless the server has them, and what the
-// options add.
+// options add. It may be other calls', too.
 func (c *caller) outgoing(ctx context.Context, method string, same bool) (context.Context, metadata.MD, trace.Span, error) {
 	ctx, span := c.tracer.Start(ctx, strings.TrimPrefix(method, "/"), c.kind...)
-	md, _ := metadata.FromOutgoingContext(ctx) // a copy
-	if md == nil {
-		md = make(metadata.MD, 2+len(c.more))
-	}
+	var m Metadata
+	m.md, _ = metadata.FromOutgoingContext(ctx) // a copy
 	if !same {
+		m = m.own()
 		if id := requestid.FromContext(ctx); id != "" {
-			md[requestid.MetadataKey] = []string{id}
+			m.md[requestid.MetadataKey] = []string{id}
 		}
-		c.tel.Propagator.Inject(ctx, telemetry.MetadataCarrier(md))
+		c.tel.Propagator.Inject(ctx, telemetry.MetadataCarrier(m.md))
 	}
-	for _, write := range c.more {
-		if err := write(ctx, md); err != nil {
+	for _, more := range c.more {
+		var err error
+		if m, err = more(ctx, m); err != nil {
 			return ctx, nil, span, err
 		}
 	}
-	return ctx, md, span, nil
+	if m.md == nil {
+		m.md = make(metadata.MD)
+	}
+	return ctx, m.md, span, nil
 }
 
 func endSpan(span trace.Span, err error) {

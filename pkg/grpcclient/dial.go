@@ -35,12 +35,11 @@ type options struct {
 	outgoing   []Outgoing
 }
 
-// Outgoing writes in the metadata of a call that leaves, which is that call's own. Its
-// error is the call's.
-type Outgoing func(ctx context.Context, md metadata.MD) error
+// Outgoing returns what is to go with a call that leaves, given what did so far. Its error
+// is the call's.
+type Outgoing func(ctx context.Context, m Metadata) (Metadata, error)
 
-// WithOutgoing adds what writes in each call's metadata, in the order of the options: for
-// all of them the metadata is copied once.
+// WithOutgoing adds what says what goes with each call, in the order of the options.
 func WithOutgoing(o Outgoing) Option {
 	return func(out *options) { out.outgoing = append(out.outgoing, o) }
 }

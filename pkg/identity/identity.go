@@ -53,8 +53,11 @@ func (c Caller) HasPrincipal(p string) bool {
 type Key struct{}
 
 // NewContext returns ctx carrying the caller.
-func NewContext(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, Key{}, &c)
+func NewContext(ctx context.Context, c Caller) context.Context { return Sharing(ctx, &c) }
+
+// Sharing is NewContext with a caller that other contexts carry as well.
+func Sharing(ctx context.Context, c *Caller) context.Context {
+	return context.WithValue(ctx, Key{}, c)
 }
 
 // FromContext returns the caller that ctx carries.

@@ -147,7 +147,8 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts .
 }
 
 // Hand is Invoke with md in place of the metadata that ctx has for the call, and with a
-// deadline of the call's own unless that is zero. The server has md itself from then on.
+// deadline of the call's own unless that is zero. The server has md itself, which nobody
+// may change from then on.
 func (c conn) Hand(ctx context.Context, md metadata.MD, deadline time.Time, method string, args, reply any, opts ...grpc.CallOption) error {
 	if m, ok := c.methods[method]; ok && plain(opts) {
 		return c.invoke(ctx, md, deadline, method, m, args, reply, opts)

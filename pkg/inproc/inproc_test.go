@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -118,8 +119,13 @@ func TestMetadataHeadersAndTrailers(t *testing.T) {
 	}})
 	ctx := requestid.NewContext(metadata.AppendToOutgoingContext(t.Context(), "x-in", "a", "x-in", "b"), "mine")
 	var header, trailer metadata.MD
-	if _, err := client.UnaryCall(ctx, &grpc_testing.SimpleRequest{}, grpc.Header(&header), grpc.Trailer(&trailer)); err != nil {
+	seen := make(metadata.MD)
+	heading := inproc.Heading(func(key string, values []string) { seen[key] = values })
+	if _, err := client.UnaryCall(ctx, &grpc_testing.SimpleRequest{}, grpc.Header(&header), grpc.Trailer(&trailer), heading); err != nil {
 		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(seen, header) {
+		t.Errorf("seen was %v of %v", seen, header)
 	}
 	if !slices.Equal(header.Get("x-head"), []string{"1"}) || !slices.Equal(header.Get(requestid.MetadataKey), []string{"mine"}) ||
 		!slices.Equal(trailer.Get("x-tail"), []string{"2"}) {

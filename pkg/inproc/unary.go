@@ -3,8 +3,6 @@ package inproc
 import (
 	"context"
 	"reflect"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -122,42 +120,6 @@ type transport struct {
 	ended   bool
 }
 
-// parts are what was added to a header or a trailer, one after another: they are put
-// together when somebody asks. What was added must not be changed.
-type parts []part
-
-// part is metadata, or one pair of it.
-type part struct {
-	md         metadata.MD
-	key, value string
-}
-
-// joined returns the parts together, in a map that is the asker's own; keys are in lower
-// case on the wire.
-func (p parts) joined() metadata.MD {
-	if p == nil {
-		return nil
-	}
-	keys := 0
-	for i := range p {
-		keys += max(len(p[i].md), 1)
-	}
-	md := make(metadata.MD, keys)
-	for i := range p {
-		if p[i].md == nil {
-			md[p[i].key] = append(md[p[i].key], p[i].value)
-		}
-		for k, v := range p[i].md {
-			k = strings.ToLower(k)
-			if had, ok := md[k]; ok {
-				v = append(had, v...)
-			}
-			md[k] = slices.Clip(v) // who adds to it gets a copy
-		}
-	}
-	return md
-}
-
 func (t *transport) Method() string { return t.method }
 
 func (t *transport) SetHeader(md metadata.MD) error { return t.add(part{md: md}, false) }
@@ -227,6 +189,8 @@ func (t *transport) finish(opts []grpc.CallOption) {
 			*o.HeaderAddr = t.header.joined()
 		case grpc.TrailerCallOption:
 			*o.TrailerAddr = t.trailer.joined()
+		case heading:
+			t.header.each(o.see)
 		case grpc.PeerCallOption:
 			*o.PeerAddr = peer.Peer{Addr: local{}, AuthInfo: local{}}
 		}

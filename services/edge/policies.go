@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/grpc/metadata"
-
 	"github.com/poterne/poterne/pkg/grpcclient"
 	"github.com/poterne/poterne/pkg/health"
 	"github.com/poterne/poterne/services/edge/internal/obligation"
@@ -71,11 +69,11 @@ const policyHeader = "poterne-policy-bin"
 // withVerdicts tells the inference service what the policy says of the versions that
 // may answer the request in hand.
 func withVerdicts() grpcclient.Option {
-	return grpcclient.WithOutgoing(func(ctx context.Context, md metadata.MD) error {
-		delete(md, policyHeader) // nobody else's
+	return grpcclient.WithOutgoing(func(ctx context.Context, m grpcclient.Metadata) (grpcclient.Metadata, error) {
+		m = m.Without(policyHeader) // nobody else's
 		if verdicts := obligation.LimitsFrom(ctx).Verdicts; verdicts != nil {
-			md[policyHeader] = []string{string(verdicts)}
+			m = m.With(policyHeader, string(verdicts))
 		}
-		return nil
+		return m, nil
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/poterne/poterne/pkg/inproc"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/chattext"
 	"github.com/poterne/poterne/services/edge/internal/plainchat"
@@ -28,8 +29,12 @@ func (h *handler) chat(w *writer, r *http.Request) {
 		return
 	}
 	var header metadata.MD
+	heading := grpc.Header(&header)
+	if inproc.Heads(h.Conn) {
+		heading = inproc.Heading(w.setHeader)
+	}
 	resp := new(edgev1.CreateChatCompletionResponse)
-	err := h.invoke(ctx, r.Header, edgev1.OpenAIService_CreateChatCompletion_FullMethodName, req, resp, grpc.Header(&header))
+	err := h.invoke(ctx, r.Header, edgev1.OpenAIService_CreateChatCompletion_FullMethodName, req, resp, heading)
 	if err == nil && text.JSON() != nil {
 		copyHeader(w.Header(), header)
 		writeJSON(w, text.JSON())

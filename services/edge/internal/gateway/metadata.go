@@ -147,9 +147,16 @@ func (w *writer) copyHeader(md metadata.MD) { copyHeader(w.Header(), md) }
 // copyHeader puts a call's header into the answer's.
 func copyHeader(h http.Header, md metadata.MD) {
 	for key, values := range md {
-		if name, ok := outgoing(key); ok {
-			h[name] = values // the call's own, which has ended
-		}
+		setHeader(h, key, values)
+	}
+}
+
+// setHeader puts a key of a call's header into the answer's.
+func (w *writer) setHeader(key string, values []string) { setHeader(w.Header(), key, values) }
+
+func setHeader(h http.Header, key string, values []string) {
+	if name, ok := outgoing(key); ok {
+		h[name] = values // which nobody changes: the call has ended
 	}
 }
 

@@ -102,7 +102,7 @@ func (s *Server) invoke(ctx context.Context, c call, answer proto.Message) (resp
 		}
 	}
 	hold.Note(metering.Use{By: resp.GetServedBy(), Tokens: resp.GetUsage()})
-	if err := Served(ctx, setHeader, resp.GetServedBy()); err != nil {
+	if err := s.served(ctx, setHeader, resp.GetServedBy()); err != nil {
 		return nil, err
 	}
 	audit.From(ctx).SetTokens(resp.GetUsage().GetPromptTokens(), resp.GetUsage().GetCompletionTokens())

@@ -129,6 +129,7 @@ type Server struct {
 	Deps
 	again   again.Policy
 	texts   *buffers.Pool // of chunks
+	told    told
 	mirrors chan struct{} // one for each copy of a request in hand
 }
 
@@ -167,12 +168,22 @@ func served(ctx context.Context, setHeader func(metadata.MD) error, by *inferenc
 
 // tell is served where it was noted already who answers.
 func tell(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
+	return say(ctx, setHeader, names, by, naming(names, by, md))
+}
+
+// naming adds to md who answers.
+func naming(names names, by *inferencev1.ServedBy, md metadata.MD) metadata.MD {
 	values := [...]string{names.version, by.GetArm(), by.GetExperiment(), by.GetVariant(), reasonName(by.GetVariantReason()), names.prompt}
 	for i, name := range [len(values)]string{HeaderModel, HeaderArm, HeaderExperiment, HeaderVariant, HeaderVariantReason, HeaderPrompt} {
 		if values[i] != "" {
 			md[name] = values[i : i+1 : i+1]
 		}
 	}
+	return md
+}
+
+// say is tell with an md that names who answers.
+func say(ctx context.Context, setHeader func(metadata.MD) error, names names, by *inferencev1.ServedBy, md metadata.MD) error {
 	entry := audit.From(ctx)
 	entry.SetServedBy(names.works)
 	entry.SetArm(by.GetExperiment(), by.GetArm())

@@ -5,7 +5,6 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/grpc"
 
 	"github.com/poterne/poterne/pkg/inproc"
@@ -68,7 +67,7 @@ func (s *spliced) name(id string, created int64, model string) {
 // not quite as OpenAI has it, begins a choice, or tells more than a piece of the answer,
 // must be read.
 func (s *spliced) splice(raw []byte, begun *started) bool {
-	if len(s.head) == 0 || !jsontext.Value(raw).IsValid() {
+	if len(s.head) == 0 || !jsonwalk.Strict(raw) {
 		return false
 	}
 	s.text = append(s.text[:0], s.head...)

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/poterne/poterne/pkg/jsonwalk"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -50,7 +48,7 @@ func (s *Server) textAnswer(ctx context.Context, c call, r *rests, text *chattex
 // the engine's time of it, or now. It reports whether it could: what is not quite as
 // OpenAI has it must be read.
 func spliceAnswer(raw []byte, answer *edgev1.CreateChatCompletionResponse, now func() int64) ([]byte, bool) {
-	if !jsontext.Value(raw).IsValid() {
+	if !jsonwalk.Strict(raw) {
 		return nil, false
 	}
 	b := make([]byte, 0, len(raw)+len(answer.GetId())+len(answer.GetModel())+64)

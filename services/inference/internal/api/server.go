@@ -42,7 +42,7 @@ type Fleet interface {
 
 // Router runs requests on workers.
 type Router interface {
-	Do(ctx context.Context, q routing.Query, try routing.Try) error
+	Do(ctx context.Context, q *routing.Query, try routing.Try) error
 }
 
 // Placement is what is known of where versions shall be.
@@ -222,7 +222,7 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 // route has the router run the job, and notes the time that it is not in this
 // service's hands.
 func (s *Server) route(ctx context.Context, j *job, try routing.Try) error {
-	return s.opts.Router.Do(ctx, j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
+	return s.opts.Router.Do(ctx, &j.query, func(ctx context.Context, run *routing.Run) (bool, error) {
 		since := s.opts.Clock.Now()
 		begun, err := try(ctx, run)
 		j.away += run.Idle() + s.opts.Clock.Now().Sub(since)

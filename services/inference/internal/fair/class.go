@@ -1,13 +1,11 @@
 package fair
 
-import "container/list"
-
 // enter returns the tenant, lifted if it was away. The caller makes it be there
 // and ranks it.
 func (c *class[T]) enter(name string, weight float64) *tenant[T] {
 	t := c.tenants[name]
 	if t == nil {
-		t = &tenant[T]{name: name, items: list.New(), atHere: -1, atWaiting: -1}
+		t = &tenant[T]{name: name, atHere: -1, atWaiting: -1}
 		c.tenants[name] = t
 	}
 	t.weight = weight

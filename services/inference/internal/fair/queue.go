@@ -86,7 +86,7 @@ type tenant[T any] struct {
 	counter float64
 	weight  float64
 	running int
-	items   *list.List // of *Item[T]
+	items   list.List // of *Item[T]
 	// Where it is in the class's rankings.
 	atHere, atWaiting int
 }

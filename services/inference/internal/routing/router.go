@@ -95,9 +95,9 @@ type Query struct {
 	idle time.Duration // it waited for the version to be loaded, since the last attempt
 }
 
-// Do runs a request, on up to MaxAttempts workers and on each of them once. The
-// error is one of the taxonomy.
-func (r *Router) Do(ctx context.Context, q Query, try Try) error {
+// Do runs a request, on up to MaxAttempts workers and on each of them once; its query is
+// used up. The error is one of the taxonomy.
+func (r *Router) Do(ctx context.Context, q *Query, try Try) error {
 	var room [MaxAttempts]*fleet.Copy
 	tried := room[:0]
 	var last verdict
@@ -110,7 +110,7 @@ func (r *Router) Do(ctx context.Context, q Query, try Try) error {
 		return err
 	}
 	for {
-		grant, err := r.next(ctx, &q, tried, last, broke != nil)
+		grant, err := r.next(ctx, q, tried, last, broke != nil)
 		switch {
 		case err != nil && broke != nil && ctx.Err() == nil:
 			return broke.broken()

@@ -88,8 +88,8 @@ func newStage(t *testing.T, n int) *stage {
 	return s
 }
 
-func (s *stage) query() routing.Query {
-	return routing.Query{
+func (s *stage) query() *routing.Query {
+	return &routing.Query{
 		Request: schedule.Request{Digest: s.digest, Name: "m@v1", Key: "key", Variants: s.forms}, Referenced: true, WaitForReady: -1, Print: s.print,
 	}
 }

@@ -33,7 +33,8 @@ func (l *lane) grant(t *ticket, c *fleet.Copy, now time.Time) *Grant {
 	if c == nil {
 		return nil
 	}
-	g := &Grant{lane: l, job: t.job, copy: c, begun: now, waited: now.Sub(t.came), charged: l.cost(&t.job)}
+	g := &t.Grant
+	g.copy, g.begun, g.waited, g.charged = c, now, now.Sub(t.came), l.cost(&t.job)
 	if g.job.Light {
 		c.Hold()
 		return g

@@ -25,10 +25,11 @@ type lane struct {
 	spares map[*Grant]struct{} // that run in places that nobody wanted
 }
 
-// ticket is a request that waits.
+// ticket is a request that waits, and its place once it has one.
 type ticket struct {
+	Grant
+
 	item  fair.Item[*ticket]
-	job   Job
 	came  time.Time
 	forms string       // of the request
 	turn  chan outcome // holds one
@@ -61,7 +62,7 @@ func (l *lane) place(ctx context.Context, req *Request, tried []*fleet.Copy) (*G
 		return nil, nil //nolint:nilnil // no copy is ready, which is no error here
 	}
 	now := l.s.opts.Clock.Now()
-	t := &ticket{job: Job{Request: req, Pace: &l.pace}, came: now}
+	t := &ticket{came: now, Grant: Grant{lane: l, job: Job{Request: req, Pace: &l.pace}}}
 	l.s.opts.Strategy.Prepare(&t.job)
 	l.mu.Lock()
 	l.used = now

@@ -97,7 +97,7 @@ func (c *Copy) run(ctx context.Context, operation workerv1.Operation, body []byt
 	side := Side{Version: v}
 	var answer []byte
 	begun := false
-	err := c.runner.opts.Router.Do(ctx, q, func(ctx context.Context, run *routing.Run) (bool, error) {
+	err := c.runner.opts.Router.Do(ctx, &q, func(ctx context.Context, run *routing.Run) (bool, error) {
 		begun = true
 		resp, err := run.Copy().Worker().Client().Invoke(ctx, &workerv1.InvokeRequest{
 			Digest: run.Copy().Digest(), Operation: operation, Body: body, Replica: c.runner.opts.Replica,

@@ -67,7 +67,7 @@ type Comparison struct {
 
 // Router runs requests on workers.
 type Router interface {
-	Do(ctx context.Context, q routing.Query, try routing.Try) error
+	Do(ctx context.Context, q *routing.Query, try routing.Try) error
 }
 
 // Options is what a Runner needs.

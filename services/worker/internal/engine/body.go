@@ -25,15 +25,16 @@ func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, erro
 	if err != nil {
 		return prepared{}, badBody(err)
 	}
-	least, replaceLimit, set, err := c.d.limitOf(op, object)
+	var room [5]jsonbody.Member // for all that may be set
+	least, replaceLimit, limit, err := c.d.limitOf(op, &object)
 	if err != nil {
 		return prepared{}, err
 	}
-	set = append(set, jsonbody.Member{Name: "model", Value: c.model})
+	set := append(append(room[:0], limit...), jsonbody.Member{Name: "model", Value: c.model})
 	timings := stream && c.d.running == tellsTimings
-	p := prepared{limits: c.d.limits(op, object, least)}
+	p := prepared{limits: c.d.limits(op, &object, least)}
 	if stream {
-		options, asked, err := streamOptions(object, c.d.running)
+		options, asked, err := streamOptions(&object, c.d.running)
 		if err != nil {
 			return prepared{}, err
 		}
@@ -58,7 +59,7 @@ func (c *client) prepare(op Operation, body []byte, stream bool) (prepared, erro
 
 // streamOptions returns the caller's options with the counts asked for, and what
 // the caller asked for.
-func streamOptions(body jsonbody.Object, running runningUsage) ([]byte, asked, error) {
+func streamOptions(body *jsonbody.Object, running runningUsage) ([]byte, asked, error) {
 	n := body.Value("n")
 	want := asked{many: !blank(n) && len(n) > 0 && string(n) != "1"}
 	if running == tellsTimings {

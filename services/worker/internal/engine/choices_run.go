@@ -82,7 +82,7 @@ func (f *fanOut) Stream(ctx context.Context, op Operation, body []byte, sink Sin
 	if err != nil {
 		return nil, badBody(err)
 	}
-	_, asked, err := streamOptions(object, tellsAtEnd)
+	_, asked, err := streamOptions(&object, tellsAtEnd)
 	if err != nil {
 		return nil, err
 	}

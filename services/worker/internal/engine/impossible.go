@@ -23,7 +23,7 @@ type limits struct{ prompt, completion int32 }
 
 // limits returns what a request can have whose answer may have least tokens; an answer
 // that nothing bounds is bounded by the context.
-func (d *dialect) limits(op Operation, body jsonbody.Object, least float64) limits {
+func (d *dialect) limits(op Operation, body *jsonbody.Object, least float64) limits {
 	prompts := 1
 	if p := body.Value(memberPrompt); op == Completion && len(p) > 0 && p[0] == '[' {
 		prompts = len(promptsOf(p))

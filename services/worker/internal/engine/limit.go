@@ -26,7 +26,7 @@ func limitNames() [3]string { return [...]string{limitCompletion, limitTokens, l
 // whether the bounds of the request are to be replaced, and what by; nil
 // replaces them by nothing. A single bound that the engine knows stays as it
 // is.
-func (d dialect) limitOf(op Operation, body jsonbody.Object) (least float64, replace bool, with []jsonbody.Member, err error) {
+func (d dialect) limitOf(op Operation, body *jsonbody.Object) (least float64, replace bool, with []jsonbody.Member, err error) {
 	least = math.MaxFloat64
 	given := 0
 	for _, name := range limitNames() {

@@ -155,7 +155,7 @@ func TestStreamOptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, want, err := streamOptions(object, tt.running)
+		got, want, err := streamOptions(&object, tt.running)
 		if err != nil || string(got) != tt.want || want != tt.asked {
 			t.Errorf("%s: got %s, %+v, %v", tt.body, got, want, err)
 		}
@@ -165,7 +165,7 @@ func TestStreamOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := streamOptions(list, tellsUsage); !errors.As(err, &e) || e.Field != "stream_options" {
+	if _, _, err := streamOptions(&list, tellsUsage); !errors.As(err, &e) || e.Field != "stream_options" {
 		t.Errorf("a list: %v", err)
 	}
 }

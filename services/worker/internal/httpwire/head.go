@@ -32,7 +32,7 @@ func ordinaryHead(r *bufio.Reader) *ordinary {
 		return nil
 	}
 	o := &ordinary{Response: http.Response{
-		Status: first[len("HTTP/1.1 "):], StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: string(first[len("HTTP/1.1 "):]), StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		ContentLength: -1,
 	}}
 	if o.Header = o.fields(lines); o.Header == nil || o.ContentLength < 0 {
@@ -51,7 +51,7 @@ func bareHead(r *bufio.Reader, most int64) (length int64, ok bool) {
 	}
 	_, lines, size := come(r)
 	length = -1
-	for n := 0; lines != ""; n++ {
+	for n := 0; len(lines) > 0; n++ {
 		var l line
 		if l, lines, ok = nextLine(lines); !ok || n == maxLines || !l.tells(&length) {
 			return 0, false
@@ -65,33 +65,53 @@ func bareHead(r *bufio.Reader, most int64) (length int64, ok bool) {
 }
 
 // come returns the first line and the others of a head that has come whole and says 200 in
-// HTTP/1.1, and its size with the empty line; 0 for any other.
-func come(r *bufio.Reader) (first, lines string, size int) {
+// HTTP/1.1, and its size with the empty line; 0 for any other. They stay until r is read.
+func come(r *bufio.Reader) (first, lines []byte, size int) {
 	if _, err := r.Peek(1); err != nil {
-		return "", "", 0 // ReadResponse says why
+		return nil, nil, 0 // ReadResponse says why
 	}
 	all, _ := r.Peek(r.Buffered())
 	size = bytes.Index(all, []byte("\r\n\r\n")) + 4
 	if size < 4 || !bytes.HasPrefix(all, []byte("HTTP/1.1 200 ")) {
-		return "", "", 0
+		return nil, nil, 0
 	}
-	first, lines, _ = strings.Cut(string(all[:size-2]), "\r\n")
-	if strings.IndexByte(first, '\n') >= 0 {
-		return "", "", 0
+	first, lines, _ = bytes.Cut(all[:size-2], []byte("\r\n"))
+	if bytes.IndexByte(first, '\n') >= 0 {
+		return nil, nil, 0
 	}
 	return first, lines, size
 }
 
 // line is one of a head.
-type line struct{ name, value string }
+type line struct{ name, value []byte }
 
 // nextLine returns the first line and those after it; false for one that is not a field.
-func nextLine(lines string) (l line, rest string, ok bool) {
-	text, rest, ended := strings.Cut(lines, "\r\n")
-	name, value, named := strings.Cut(text, ":")
-	value = textproto.TrimString(value) // of ends of lines, too, which http.ReadResponse takes for such
-	alone := strings.IndexByte(text, '\n') < 0
-	return line{name, value}, rest, ended && named && alone && httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value)
+func nextLine(lines []byte) (l line, rest []byte, ok bool) {
+	text, rest, ended := bytes.Cut(lines, []byte("\r\n"))
+	name, value, named := bytes.Cut(text, []byte(":"))
+	value = textproto.TrimBytes(value) // of ends of lines, too, which http.ReadResponse takes for such
+	alone := bytes.IndexByte(text, '\n') < 0
+	return line{name, value}, rest, ended && named && alone && validName(name) && validValue(value)
+}
+
+// validName is httpguts.ValidHeaderFieldName of what is no string.
+func validName(name []byte) bool {
+	for _, c := range name {
+		if !httpguts.IsTokenRune(rune(c)) {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+// validValue is httpguts.ValidHeaderFieldValue of what is no string.
+func validValue(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // tells notes the body's length, which must be below 0 before, if the line names it. It
@@ -103,11 +123,11 @@ func (l line) tells(bytes *int64) bool {
 		return true
 	}
 	for _, name := range [...]string{"Connection", "Transfer-Encoding", "Trailer", "Upgrade", "Pragma"} {
-		if strings.EqualFold(l.name, name) {
+		if strings.EqualFold(string(l.name), name) {
 			return false
 		}
 	}
-	if !strings.EqualFold(l.name, "Content-Length") {
+	if !strings.EqualFold(string(l.name), "Content-Length") {
 		return true
 	}
 	if *bytes >= 0 {
@@ -119,16 +139,16 @@ func (l line) tells(bytes *int64) bool {
 
 // fields reads the lines of a head, and the length that they tell; nil says that they are
 // not as simple as that.
-func (o *ordinary) fields(lines string) http.Header {
+func (o *ordinary) fields(lines []byte) http.Header {
 	header := make(http.Header, 4)
 	values := make([]string, 0, maxLines)
-	for lines != "" {
+	for len(lines) > 0 {
 		var l line
 		var ok bool
 		if l, lines, ok = nextLine(lines); !ok || len(values) == maxLines || !l.tells(&o.ContentLength) {
 			return nil
 		}
-		name, value := textproto.CanonicalMIMEHeaderKey(l.name), l.value
+		name, value := textproto.CanonicalMIMEHeaderKey(string(l.name)), string(l.value)
 		values = append(values, value)
 		if had := header[name]; had == nil {
 			header[name] = values[len(values)-1:]
@@ -140,14 +160,13 @@ func (o *ordinary) fields(lines string) http.Header {
 }
 
 // length reads a body's length; below 0 it is none.
-func length(value string) int64 {
+func length(value []byte) int64 {
 	const most = 18 // digits
-	if value == "" || len(value) > most {
+	if len(value) == 0 || len(value) > most {
 		return -1
 	}
 	var n int64
-	for i := range len(value) {
-		c := value[i]
+	for _, c := range value {
 		if c < '0' || c > '9' {
 			return -1
 		}

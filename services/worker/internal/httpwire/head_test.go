@@ -84,3 +84,16 @@ func FuzzOrdinaryHead(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkBareHead(b *testing.B) {
+	text := strings.NewReader(usual)
+	r := bufio.NewReaderSize(text, 4<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		text.Reset(usual)
+		r.Reset(text)
+		if _, ok := bareHead(r, 100); !ok {
+			b.Fatal("not ordinary")
+		}
+	}
+}

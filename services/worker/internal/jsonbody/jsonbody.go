@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/poterne/poterne/pkg/jsonwalk"
@@ -27,29 +26,58 @@ type Member struct {
 // Object is a JSON object that was checked once, to be looked into and changed often. It
 // shares the text's memory.
 type Object struct {
-	members []part
-	size    int
-}
-
-// part is one member: its unescaped name, its text and its value.
-type part struct{ name, raw, value []byte }
-
-// Read checks a text and finds its members.
-func Read(body []byte) (Object, error) {
-	o := Object{members: make([]part, 0, usualMembers), size: len(body)}
-	err := each(body, func(name, raw, value []byte) { o.members = append(o.members, part{name, raw, value}) })
-	return o, err
+	text []byte
+	n    int
+	room [usualMembers]part
+	more []part
 }
 
 // usualMembers is how many members most requests have at most.
 const usualMembers = 8
 
+// part is one member: its unescaped name, and where it is in the text.
+type part struct {
+	name []byte
+	jsonwalk.Span
+}
+
+// Read checks a text and finds its members.
+func Read(body []byte) (Object, error) {
+	o := Object{text: body}
+	if err := check(body); err != nil {
+		return o, err
+	}
+	for w := jsonwalk.NewWalk(body); ; o.n++ {
+		name, at, ok := w.Next()
+		if !ok {
+			return o, nil
+		}
+		name, err := unescape(name)
+		if err != nil {
+			return o, err
+		}
+		if p := (part{name, at}); o.n < len(o.room) {
+			o.room[o.n] = p
+		} else {
+			o.more = append(o.more, p)
+		}
+	}
+}
+
+// member returns the one at an index.
+func (o *Object) member(i int) *part {
+	if i < len(o.room) {
+		return &o.room[i]
+	}
+	return &o.more[i-len(o.room)]
+}
+
 // Value returns a member's value; of a member that occurs more than once the last, as most
 // JSON readers take it, and nil where there is none.
-func (o Object) Value(name string) []byte {
-	for _, m := range slices.Backward(o.members) {
-		if string(m.name) == name {
-			return m.value
+func (o *Object) Value(name string) []byte {
+	for i := o.n - 1; i >= 0; i-- {
+		if m := o.member(i); string(m.name) == name {
+			return m.Of(o.text)
 		}
 	}
 	return nil
@@ -58,8 +86,8 @@ func (o Object) Value(name string) []byte {
 // Set returns the object's text with the members named by drop removed, however their
 // names are escaped and however often they occur, and the members of set put first.
 // set's names need not be in drop; their values must be JSON.
-func (o Object) Set(drop func(name []byte) bool, set ...Member) []byte {
-	size := o.size + 2
+func (o *Object) Set(drop func(name []byte) bool, set ...Member) []byte {
+	size := len(o.text) + 2
 	for _, m := range set {
 		size += len(m.Name) + len(m.Value) + 4
 	}
@@ -70,9 +98,9 @@ func (o Object) Set(drop func(name []byte) bool, set ...Member) []byte {
 		out = append(append(out, ':'), m.Value...)
 		out = append(out, ',')
 	}
-	for _, m := range o.members {
-		if drop == nil || !drop(m.name) {
-			out = append(append(out, m.raw...), ',')
+	for i := range o.n {
+		if m := o.member(i); drop == nil || !drop(m.name) {
+			out = append(append(out, o.text[m.Start:m.End]...), ',')
 		}
 	}
 	if out[len(out)-1] == ',' {
@@ -137,110 +165,27 @@ func simple(name string) bool {
 	return true
 }
 
-// each calls fn with the unescaped name, the text, and the value of each member.
-func each(body []byte, fn func(name, raw, value []byte)) error {
-	if err := check(body); err != nil {
-		return err
-	}
-	// The text is valid: from here on, structure can be trusted.
-	i := space(body, 0) + 1
-	for {
-		i = space(body, i)
-		switch body[i] {
-		case '}':
-			return nil
-		case ',':
-			i++
-			continue
-		}
-		start := i
-		i = skipString(body, i)
-		name, err := unescape(body[start:i])
-		if err != nil {
-			return err
-		}
-		i = space(body, i) + 1 // the colon
-		i = space(body, i)
-		value := i
-		i = skipValue(body, i)
-		fn(name, body[start:i], body[value:i])
-	}
-}
-
 func check(body []byte) error {
 	if !jsonwalk.Valid(body) {
 		var v json.RawMessage
 		err := json.Unmarshal(body, &v)
 		return fmt.Errorf("the body is not valid JSON: %w", err)
 	}
-	if body[space(body, 0)] != '{' {
+	if bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
 		return ErrNotObject
 	}
 	return nil
 }
 
-func unescape(quoted []byte) ([]byte, error) {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1], nil
+// unescape returns what a name of valid JSON means.
+func unescape(name []byte) ([]byte, error) {
+	if bytes.IndexByte(name, '\\') < 0 {
+		return name, nil
 	}
+	quoted := append(append([]byte{'"'}, name...), '"')
 	var s string
 	if err := json.Unmarshal(quoted, &s); err != nil {
 		return nil, fmt.Errorf("a member's name: %w", err)
 	}
 	return []byte(s), nil
-}
-
-func space(b []byte, i int) int {
-	for b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r' {
-		i++
-	}
-	return i
-}
-
-// skipString returns the index after the string that begins at i.
-func skipString(b []byte, i int) int {
-	for i++; ; i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-}
-
-// skipValue returns the index after the value that begins at i.
-func skipValue(b []byte, i int) int {
-	depth := 0
-	for {
-		switch b[i] {
-		case '"':
-			i = skipString(b, i)
-		case '{', '[':
-			depth++
-			i++
-		case '}', ']':
-			depth--
-			i++
-		case ',', ':', ' ', '\t', '\n', '\r':
-			i++
-		default:
-			i = skipScalar(b, i)
-		}
-		if depth == 0 {
-			return i
-		}
-	}
-}
-
-// skipScalar returns the index after the number or name that begins at i.
-func skipScalar(b []byte, i int) int {
-	for i < len(b) {
-		switch b[i] {
-		case ',', '}', ']', ' ', '\t', '\n', '\r':
-			return i
-		}
-		i++
-	}
-	return i
 }

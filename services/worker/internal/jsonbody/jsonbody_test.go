@@ -85,3 +85,15 @@ func TestNamedKnowsNoCase(t *testing.T) {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
+
+func BenchmarkReadAndSet(b *testing.B) {
+	body := []byte(`{"model":"m","messages":[{"role":"system","content":"You are terse."},{"role":"user","content":"Say hello to everybody."}],"max_tokens":16,"temperature":0.5}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		o, err := Read(body)
+		if err != nil || o.Value("max_tokens") == nil {
+			b.Fatal(err)
+		}
+		o.Set(Named("model", "stream", "stream_options"), Member{Name: "model", Value: []byte(`"x"`)})
+	}
+}
