@@ -3,6 +3,7 @@ package cli
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 )
@@ -30,6 +31,13 @@ func (a *app) cacheStatsCommand() *cobra.Command {
 			var out map[string]any
 			if err := c.call(cmd.Context(), http.MethodGet, path, nil, &out); err != nil {
 				return err
+			}
+			if ratio, ok := out["hit_ratio"].(float64); ok && a.settings.output == "table" {
+				out["hit_ratio"] = strconv.FormatFloat(ratio, 'f', 3, 64)
+			}
+			if out["tenant"] != "*" && a.settings.output == "table" { // what memory holds is told of all together
+				delete(out, "entries")
+				delete(out, "bytes")
 			}
 			return a.print([]any{out}, columns("TENANT tenant", "ENABLED enabled", "HITS hits", "STALE stale", "MISSES misses", "BYPASSES bypasses",
 				"RATIO hit_ratio", "PROMPT-TOKENS saved_prompt_tokens", "COMPLETION-TOKENS saved_completion_tokens", "ENTRIES entries", "BYTES bytes"))

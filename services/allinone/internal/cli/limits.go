@@ -98,9 +98,9 @@ func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
 	return cmd
 }
 
-// enumName is a constant of the contract by its word.
+// enumName is a constant of the contract by its word, or by its name, as errors have it.
 func enumName(prefix, word string) string {
-	return prefix + strings.ToUpper(strings.ReplaceAll(word, "-", "_"))
+	return prefix + strings.TrimPrefix(strings.ToUpper(strings.ReplaceAll(word, "-", "_")), prefix)
 }
 
 func (a *app) limitsDeleteCommand(tenant *string) *cobra.Command {

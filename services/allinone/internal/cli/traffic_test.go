@@ -23,6 +23,7 @@ func TestTrafficVerbs(t *testing.T) {
 			"limits set few --kind total-tokens --amount 9 --by tenant,user --models gpt-* --period 90s --check", 0,
 			`PUT /v1/admin/limits/few {"etag":"","limit":{"amount":9,"away":"LIMIT_AWAY_LOCAL","burst":0,"by":["tenant","user"],"disabled":false,"kind":"LIMIT_KIND_TOTAL_TOKENS"`, `{"limit":{"name":"few"}}`, "few",
 		},
+		{"limits set few --kind LIMIT_KIND_TOTAL_TOKENS --amount 9", 0, `PUT /v1/admin/limits/few {"etag":"","limit":{"amount":9,"away":"LIMIT_AWAY_LOCAL","burst":0,"by":null,"disabled":false,"kind":"LIMIT_KIND_TOTAL_TOKENS"`, `{"limit":{"name":"few"}}`, "few"},
 		{"limits set a/b --amount 1", 0, "PUT /v1/admin/limits/a%2Fb", `{"limit":{}}`, ""},
 		{"limits set few", 2, "", "", ""},
 		{"limits set --amount 1", 2, "", "", ""},
@@ -93,7 +94,8 @@ func TestTrafficVerbs(t *testing.T) {
 		{"usage check", 0, "POST /v1/admin/usage:check {}", `{"adds_up":true,"requests":"7"}`, "7 requests added up"},
 		{"usage check --from 2026-05-01T00:00:00Z", 1, "POST /v1/admin/usage:check", `{"adds_up":false,"difference_count":"1","differences":[{"table":"day","row":"x"}]}`, "day"},
 
-		{"cache stats --tenant *", 0, "GET /v1/admin/cache?tenant=%2A", `{"tenant":"*","hits":"12"}`, "12"},
+		{"cache stats --tenant *", 0, "GET /v1/admin/cache?tenant=%2A", `{"tenant":"*","hits":"12","entries":"7","bytes":"4711"}`, "4711"},
+		{"cache stats", 0, "GET /v1/admin/cache", `{"tenant":"acme","hits":"5","misses":"9","hit_ratio":0.35714285714285715,"entries":"0","bytes":"0"}`, "0.357"},
 		{"cache purge --model small --collection docs", 0, `POST /v1/admin/cache:purge {"collection":"docs","model":"small","tenant":""}`, `{"revision":"4"}`, "4"},
 		{"cache purge everything", 2, "", "", ""},
 		{"cache", 2, "", "", "needs a verb"},
@@ -165,12 +167,13 @@ func TestABudgetKeepsWhatIsNotGiven(t *testing.T) {
 	} {
 		var post string
 		gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPost {
+			switch {
+			case r.Method == http.MethodPost:
 				body, _ := io.ReadAll(r.Body)
 				post = string(body)
-			} else if strings.Contains(args, "acme") != (r.URL.Query().Get("tenant") == "acme") {
+			case strings.Contains(args, "acme") != (r.URL.Query().Get("tenant") == "acme"):
 				t.Errorf("%s: asks for %s", args, r.URL)
-			} else if strings.Contains(args, "new") {
+			case strings.Contains(args, "new"):
 				w.WriteHeader(http.StatusNotFound)
 				_, _ = io.WriteString(w, `{"title":"Not found","status":404}`)
 				return
