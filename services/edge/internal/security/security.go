@@ -170,7 +170,7 @@ func New(ctx context.Context, cfg Config, d Deps) (s *Security, err error) {
 	if d.Random == nil {
 		d.Random = rand.Reader
 	}
-	s = &Security{Calls: inhand.New(), inHand: new(audit.InHand), tokens: cfg.Tokens}
+	s = &Security{Calls: inhand.New(), inHand: new(audit.InHand), tokens: cfg.Tokens} //nolint:contextcheck // what calls have in common is no request's
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("edge: open the security: %w", err), s.Close())
