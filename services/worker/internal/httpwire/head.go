@@ -89,8 +89,8 @@ type line struct{ name, value []byte }
 func nextLine(lines []byte) (l line, rest []byte, ok bool) {
 	text, rest, ended := bytes.Cut(lines, []byte("\r\n"))
 	name, value, named := bytes.Cut(text, []byte(":"))
-	value = textproto.TrimBytes(value) // of ends of lines, too, which http.ReadResponse takes for such
-	alone := bytes.IndexByte(text, '\n') < 0
+	value = textproto.TrimBytes(value)
+	alone := bytes.IndexAny(text, "\r\n") < 0 // which trimming would hide
 	return line{name, value}, rest, ended && named && alone && validName(name) && validValue(value)
 }
 

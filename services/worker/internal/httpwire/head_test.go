@@ -26,6 +26,7 @@ func TestOrdinaryHeads(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: a\r\n b\r\n\r\nabc":                         false,
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX : a\r\n\r\nabc":                              false,
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\nX: a\r\n\r\nabc":                                 false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: a\r\r\n\r\nabc":                             false,
 		"HTTP/1.1 200 OK\nX: a\r\nContent-Length: 3\r\n\r\nabc":                                 false,
 		"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc":                                       false,
 		"HTTP/1.1 429 Slow\r\nContent-Length: 3\r\n\r\nabc":                                     false,

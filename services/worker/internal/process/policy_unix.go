@@ -3,4 +3,4 @@
 package process
 
 // asBatch does nothing: this system has no such policy.
-func asBatch() error { return nil }
+func asBatch() (undo func() error, err error) { return func() error { return nil }, nil }

@@ -81,15 +81,17 @@ func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*P
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
 	p := &Process{cmd: cmd, stdin: stdin, out: out, ledger: ledger, what: cmp.Or(c.What, "engine"), exited: make(chan struct{})}
-	prepare := func() {}
+	started := make(chan error)
+	prepare := func() (undo func() error) { return func() error { return nil } }
 	if c.Batch {
-		prepare = func() {
-			if err := asBatch(); err != nil { // as where a container is not allowed to
+		prepare = func() func() error {
+			undo, err := asBatch()
+			if err != nil { // as where a container is not allowed to
 				log.InfoContext(ctx, "process is not batch work to the scheduler", slog.Any("error", err))
 			}
+			return undo
 		}
 	}
-	started := make(chan error)
 	go p.run(prepare, started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("cannot be started: %w", err)
@@ -109,12 +111,15 @@ func Start(ctx context.Context, c Command, ledger *Ledger, log *slog.Logger) (*P
 }
 
 // run starts the child and waits for it on one thread of the system, which prepare
-// makes what the child is to be: Linux ends a child with the thread that made it, not
-// with the process. The thread is not given back, and so ends with this goroutine.
-func (p *Process) run(prepare func(), started chan<- error) {
+// makes what the child is to be until it has started: Linux ends a child with the thread
+// that made it, not with the process.
+func (p *Process) run(prepare func() (undo func() error), started chan<- error) {
 	runtime.LockOSThread()
-	prepare()
+	undo := prepare()
 	err := p.cmd.Start()
+	if undo() == nil { // otherwise nobody else is to have the thread
+		defer runtime.UnlockOSThread()
+	}
 	started <- err
 	if err != nil {
 		return
