@@ -90,7 +90,7 @@ func nextLine(lines []byte) (l line, rest []byte, ok bool) {
 	text, rest, ended := bytes.Cut(lines, []byte("\r\n"))
 	name, value, named := bytes.Cut(text, []byte(":"))
 	value = textproto.TrimBytes(value)
-	alone := bytes.IndexAny(text, "\r\n") < 0 // which trimming would hide
+	alone := !bytes.ContainsAny(text, "\r\n") // which trimming would hide
 	return line{name, value}, rest, ended && named && alone && validName(name) && validValue(value)
 }
 
