@@ -26,25 +26,33 @@ func (c *conn) peerLeft() { c.judge(true, false) }
 func (c *conn) judge(left, whole bool) {
 	c.mu.Lock()
 	c.left, c.whole = c.left || left, c.whole || whole
-	ends := c.left && c.whole
+	ends, ctx, cancel := c.left && c.whole, c.current, c.cancel
 	c.mu.Unlock()
 	if ends {
-		c.release()
+		c.cut(ctx, cancel)
 	}
 }
 
 // release ends the context of the request in hand, and what is to end with it.
 func (c *conn) release() {
 	c.mu.Lock()
-	cancel := c.cancel
+	ctx, cancel := c.current, c.cancel
 	c.mu.Unlock()
+	c.cut(ctx, cancel)
+}
+
+// cut ends ctx, which was that of the request in hand, by cancel, and what is to end with
+// it; not another request that has begun meanwhile.
+func (c *conn) cut(ctx context.Context, cancel context.CancelFunc) {
 	if cancel == nil {
 		return
 	}
 	cancel() // and nothing is taken from now on
+	var ends func()
 	c.mu.Lock()
-	ends := c.ends
-	c.ends = nil
+	if c.current == ctx {
+		ends, c.ends = c.ends, nil
+	}
 	c.mu.Unlock()
 	if ends != nil {
 		ends()
