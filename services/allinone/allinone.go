@@ -20,6 +20,7 @@ import (
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/health"
+	"github.com/poterne/poterne/pkg/hugepages"
 	"github.com/poterne/poterne/pkg/inproc"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
@@ -182,7 +183,11 @@ func (p *platform) components() ([]lifecycle.Component, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
-	comps := []lifecycle.Component{telemetry.NewOpsServer(p.cfg.OpsAddr, p.telemetry, p.readiness).Component()}
+	comps := []lifecycle.Component{
+		telemetry.NewOpsServer(p.cfg.OpsAddr, p.telemetry, p.readiness).Component(),
+		hugepages.KeepHeap(p.clock),
+		hugepages.Program(p.telemetry.Logger),
+	}
 	comps = append(comps, p.registry.Components()...)
 	comps = append(comps, p.worker.Components()...)
 	comps = append(comps, p.inference.Components()...)

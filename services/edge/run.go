@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/poterne/poterne/pkg/discovery/backend"
+	"github.com/poterne/poterne/pkg/hugepages"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -40,7 +41,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	comps = append(comps, s.Components()...)
 	comps = append(comps, ports.Components()...)
-	comps = append(comps, s.registration(ports), footprint.Component(s.opts.clock))
+	comps = append(comps, s.registration(ports), footprint.Component(s.opts.clock), hugepages.KeepHeap(s.opts.clock))
 	return lifecycle.Run(ctx, lifecycle.Options{Logger: tel.Logger, DrainTimeout: s.cfg.DrainTimeout}, comps...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/poterne/poterne/pkg/discovery"
 	"github.com/poterne/poterne/pkg/discovery/backend"
 	"github.com/poterne/poterne/pkg/grpcserver"
+	"github.com/poterne/poterne/pkg/hugepages"
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
 )
@@ -61,6 +62,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.cfg.Telemetry.OpsAddr != "" {
 		comps = append(comps, telemetry.NewOpsServer(s.cfg.Telemetry.OpsAddr, tel, s.readiness).Component())
 	}
+	comps = append(comps, hugepages.KeepHeap(s.opts.clock), hugepages.Program(tel.Logger))
 	comps = append(comps, s.Components()...)
 	// Closing runs backwards: leave discovery, let requests end, then the port.
 	comps = append(comps, srv.Component(),
