@@ -27,19 +27,39 @@ type Heap struct {
 // Look moves to huge pages what is filled up. What Go has given back is not taken again
 // by this, as it is where Linux does so in the background.
 func (h *Heap) Look() {
-	if h.idle--; h.idle >= 0 || unwanted() {
+	if unwanted() || !h.due() {
 		return
 	}
 	if size := heapSize(); size != h.size {
 		h.size, h.parts = size, heapParts()
-		if h.moved == nil {
-			h.moved = make(map[uintptr]bool)
-		}
+	}
+	h.look(move)
+}
+
+// due is whether enough looks have passed since the last failure.
+func (h *Heap) due() bool {
+	if h.idle > 0 {
+		h.idle--
+		return false
+	}
+	return true
+}
+
+// look has what is filled moved by move, which tells whether all of it was.
+func (h *Heap) look(move func(span) bool) {
+	if h.moved == nil {
+		h.moved = make(map[uintptr]bool)
 	}
 	whole := true
 	for _, p := range h.parts {
 		for _, run := range h.filled(p) {
-			whole = h.move(run) && whole
+			if !move(run) {
+				whole = false
+				continue
+			}
+			for at := run.from; at < run.to; at += huge {
+				h.moved[at] = true
+			}
 		}
 	}
 	if whole {
@@ -49,11 +69,11 @@ func (h *Heap) Look() {
 	// A page that is in use at that moment is moved a little later. Where there are no
 	// huge pages to be had, each try has Linux look for them everywhere.
 	h.failed = min(h.failed+1, maxFailed)
-	h.idle = 1<<h.failed - 2
+	h.idle = 1<<(h.failed-1) - 1
 }
 
-// maxFailed bounds the looks that pass between two tries: 254, about a minute.
-const maxFailed = 8
+// maxFailed bounds the looks that pass between two tries: 255, about a minute.
+const maxFailed = 9
 
 // filled returns what of p is filled up and was not moved yet, in runs.
 func (h *Heap) filled(p span) (runs []span) {
@@ -91,16 +111,8 @@ func lies(at uintptr, resident []byte) bool {
 	return errno == 0
 }
 
-// move has run lie in huge pages.
-func (h *Heap) move(run span) bool {
-	if madvise(run, unix.MADV_COLLAPSE) != nil {
-		return false
-	}
-	for at := run.from; at < run.to; at += huge {
-		h.moved[at] = true
-	}
-	return true
-}
+// move has s lie in huge pages.
+func move(s span) bool { return madvise(s, unix.MADV_COLLAPSE) == nil }
 
 func madvise(s span, advice uintptr) error {
 	if _, _, errno := unix.Syscall(unix.SYS_MADVISE, s.from, s.to-s.from, advice); errno != 0 {

@@ -62,7 +62,7 @@ func (p part) move(memory io.ReaderAt) error {
 	from := uintptr(room)
 	at := (from + huge - 1) &^ (huge - 1)
 	code := unsafe.Slice((*byte)(unsafe.Add(room, at-from)), size)
-	err = fill(code, span{at, at + size}, memory, int64(s.from), p.access) //nolint:gosec // an address of this process's
+	err = fill(code, span{at, at + size}, memory, int64(s.from), p.access)
 	if err == nil {
 		if _, _, errno := unix.Syscall6(unix.SYS_MREMAP, at, size, size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, s.from, 0); errno != 0 {
 			err = fmt.Errorf("the copy's move: %w", errno)
