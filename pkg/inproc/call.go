@@ -22,8 +22,8 @@ type constant struct {
 	// What OpenTelemetry asks one for to find the span and the baggage, of a connection
 	// whose calls are of their callers' requests; nil of others.
 	span, baggage any
-	// What package context asks one for to find what ends it, of a connection whose calls
-	// end with their callers (SameEnd); nil of others.
+	// What package context asks one for to find what ends it, of calls that end with their
+	// callers (SameEnd); nil of others.
 	end any
 }
 

@@ -24,6 +24,8 @@ func TestCallsThatEndWithTheirCallers(t *testing.T) {
 	}{
 		"alone": {nil, context.Canceled},
 		"same":  {[]inproc.Option{inproc.SameEnd()}, errLeft},
+		"named": {[]inproc.Option{inproc.SameEnd(grpc_testing.TestService_UnaryCall_FullMethodName)}, errLeft},
+		"other": {[]inproc.Option{inproc.SameEnd(grpc_testing.TestService_EmptyCall_FullMethodName)}, context.Canceled},
 	} {
 		ctx, leave := context.WithCancelCause(t.Context())
 		var got error

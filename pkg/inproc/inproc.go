@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ func New(chain grpcserver.Chain, register func(grpc.ServiceRegistrar), opts ...O
 	for _, opt := range opts {
 		opt(&out)
 	}
+	ending := *out.constant
+	ending.end = out.end
+	out.ending = &ending
 	return out
 }
 
@@ -86,15 +90,25 @@ func SameRequest() Option {
 	}
 }
 
-// SameEnd has calls end with their callers' contexts, and for the same causes, for a chain
-// that by itself ends what is made of a call's context once the call is over: a unary call
-// without a deadline of its own has no other end.
-func SameEnd() Option {
+// SameEnd has calls of the unary methods named, of all if none is, end with their callers'
+// contexts, and for the same causes: a call without a deadline of its own has no other end.
+// It is for servers that leave nothing behind that waits for the end of the call, or end it
+// by themselves.
+func SameEnd(names ...string) Option {
 	//nolint:contextcheck,nolintlint // it asks a context of its own
 	return func(c *conn) {
 		ended, cancel := context.WithCancel(context.Background()) // others have no cause
 		cancel()
-		_ = context.Cause(asked{ended, &c.constant.end})
+		_ = context.Cause(asked{ended, &c.end})
+		if len(names) == 0 {
+			c.constant.end = c.end // what streams make of their contexts ends so as well
+		}
+		for name, m := range c.methods {
+			if len(names) == 0 || slices.Contains(names, name) {
+				m.sameEnd = true
+				c.methods[name] = m
+			}
+		}
 	}
 }
 
@@ -134,6 +148,8 @@ type conn struct {
 	methods  methods
 	streams  map[string]streaming
 	constant *constant
+	ending   *constant // of calls that end with their callers
+	end      any       // what package context asks one for to find what ends it
 }
 
 func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {

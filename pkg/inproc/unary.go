@@ -25,6 +25,8 @@ type method struct {
 	handler grpc.MethodHandler
 	// pass makes the message of one side that of the other, which is empty.
 	pass func(dst, src any) error
+	// sameEnd has a call end with its caller's context.
+	sameEnd bool
 }
 
 // registrar notes methods with one request on their way to the channel, which has the
@@ -58,7 +60,9 @@ func (c conn) invoke(ctx context.Context, md metadata.MD, deadline time.Time, na
 	u.method = name
 	u.call = c.call(ctx, md, &u.transport)
 	var server context.Context = &u.call
-	if c.constant.end == nil || !deadline.IsZero() {
+	if m.sameEnd && deadline.IsZero() {
+		u.constant = c.ending
+	} else {
 		bounded, cancel := u.begin(deadline)
 		defer cancel()
 		server = bounded

@@ -139,7 +139,9 @@ func (p *platform) compose(ctx context.Context) (err error) {
 		worker.WithRegistryConn(p.registryConn)); err != nil {
 		return err
 	}
+	// What a worker leaves behind of a request, an error whose text is late, ends with it.
 	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC, inproc.SameRequest(),
+		inproc.SameEnd(workerv1.WorkerService_Invoke_FullMethodName),
 		inproc.Sharing(workerv1.WorkerService_Invoke_FullMethodName, workerv1.WorkerService_InvokeStream_FullMethodName))
 	p.discovery.Set(inference.WorkerName, []discovery.Instance{{ID: "local", Service: inference.WorkerName, Addr: "in-process"}})
 
