@@ -317,7 +317,8 @@ type ServedBy struct {
 	Arm string `protobuf:"bytes,4,opt,name=arm,proto3" json:"arm,omitempty"`
 	// The worker that answered.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// How many workers were tried, from 1.
+	// How many workers were tried, from 1; one whose engine was started again
+	// meanwhile counts once more.
 	Attempts int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// How often the answer went on with another worker after one was lost in its
 	// middle; 0 as long as one worker made all of it.
