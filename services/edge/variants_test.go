@@ -59,11 +59,13 @@ func TestModelsSayWhatIsWrong(t *testing.T) {
 		t.Errorf("without either: %s", a.text)
 	}
 	loss := 0.02
+	g.inference.mu.Lock() // the edge looks at the models by itself, too
 	g.inference.placementProblem = "w1: it needs 9 GiB and 4 GiB are free"
 	g.inference.variants = []*inferencev1.ServedVariant{
 		{Name: "base", Digest: "sha256:0", SizeBytes: 8 << 30, Allowed: true, PlacementProblem: "w1: it does not fit"},
 		{Name: "q4_k_m", Digest: "sha256:4", SizeBytes: 2 << 30, Allowed: true, Loss: &loss, ReadyWorkers: 2},
 	}
+	g.inference.mu.Unlock()
 	for path, card := range map[string][]any{"/v1/models": {"data", 0}, "/v1/models/small": nil} {
 		a := g.do("GET", path, "")
 		m := a.at(card...)

@@ -137,10 +137,11 @@ type Placement struct {
 
 // Routing says how requests find workers.
 type Routing struct {
-	// MaxAttempts is how many workers a request may be tried on, each once.
+	// MaxAttempts is how many engines a request may be tried on, each once; one that
+	// was started again is another.
 	MaxAttempts int `yaml:"max_attempts"`
-	// WaitForReady is how long a request waits for a version that is being
-	// loaded, and MaxWaiters how many requests may wait at once.
+	// WaitForReady is how long a request waits for a version that is being loaded, or
+	// whose engine is started again; and MaxWaiters how many requests may wait at once.
 	WaitForReady time.Duration `yaml:"wait_for_ready"`
 	MaxWaiters   int           `yaml:"max_waiters"`
 	// Timeout is the deadline of a request that has none.

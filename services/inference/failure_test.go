@@ -243,6 +243,33 @@ func TestAWorkerThatComesBackTakesRequestsAgain(t *testing.T) {
 	}
 }
 
+// An engine that is started again is not waited for where the caller has another model,
+// or can do without an answer.
+func TestAnEngineThatIsStartedAgainIsNotWaitedForByAll(t *testing.T) {
+	digest := fakes.VersionDigest("m", 1)
+	has := func(_ int, w *fakes.Worker) { w.Set(digest, workerv1.ModelState_MODEL_STATE_READY) }
+	m := newMesh(t, 1, meshOptions{worker: has}, fakes.Model("m", 1))
+	m.awaitReady(t, "m", 1)
+	m.workers[0].Fail(digest, 5*time.Second)
+	m.awaitReady(t, "m", 0)
+	hurried := chat("m", `{}`)
+	hurried.NoRestartWait = true
+	for name, ask := range map[string]func(ctx context.Context) error{
+		"another model": func(ctx context.Context) error { _, err := m.client.Invoke(ctx, hurried); return err },
+		"a count": func(ctx context.Context) error {
+			_, err := m.client.CountTokens(ctx, &inferencev1.CountTokensRequest{Model: "m", Operation: workerv1.Operation_OPERATION_CHAT, Body: []byte(`{}`)})
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeout(caller(t), 8*time.Second)
+		err := ask(ctx)
+		cancel()
+		if e := apierr.From(err); e.Reason != apierr.Unavailable || e.Metadata["state"] != "restarting" || e.RetryAfter < time.Second || e.RetryAfter > 5*time.Second {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestNoWorkerAtAll(t *testing.T) {
 	m := newMesh(t, 0, meshOptions{}, fakes.Model("m", 1))
 	start := time.Now()

@@ -139,6 +139,11 @@ func TestEngineIsKilled(t *testing.T) {
 	if took := time.Since(killed); took > time.Second {
 		t.Errorf("it ended after %v", took)
 	}
+	// Who comes now is not held to have been there.
+	_, err = r.client.Invoke(t.Context(), chatRequest("a", `,"max_tokens":2`))
+	if e := apierr.From(err); e == nil || e.Reason != apierr.Unavailable || e.Metadata["engine_away"] != "true" || e.Metadata["engine_ended"] != "" {
+		t.Errorf("while there is none: %v, %v", err, e)
+	}
 	m := r.await("a", "restarted", func(m *workerv1.LoadedModel) bool {
 		return m.GetRestarts() == 1 && m.GetState() == workerv1.ModelState_MODEL_STATE_READY
 	})

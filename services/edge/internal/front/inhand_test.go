@@ -74,3 +74,37 @@ func TestOthersEndWithTheirHandler(t *testing.T) {
 		t.Errorf("it was called %d times", ends)
 	}
 }
+
+// A client that leaves ends the request that it left. What has begun by the time that its
+// end is told, of what was sent before, goes on.
+func TestALeavingClientEndsNoRequestThatBeginsMeanwhile(t *testing.T) {
+	c := new(conn)
+	ends, begun := 0, false
+	ctx, cancel := context.WithCancel(t.Context())
+	next, stop := context.WithCancel(t.Context())
+	defer stop()
+	// Its handler returns as its context ends, and another request is begun.
+	c.begin(ctx, func() {
+		cancel()
+		if begun {
+			return
+		}
+		begun = true
+		c.setBusy(false)
+		c.begin(next, stop, false)
+		if !c.OnEnd(next, func() { ends++ }) {
+			t.Error("the next request is not the current one")
+		}
+	}, true)
+	c.peerLeft()
+	if ctx.Err() == nil || !begun {
+		t.Fatal("the request that was left goes on")
+	}
+	if next.Err() != nil || ends != 0 {
+		t.Errorf("the next request has ended: %v, and what was to end with it %d times", next.Err(), ends)
+	}
+	c.bodyRead() // all that was sent was read, and nobody waits for the answer
+	if next.Err() == nil || ends != 1 {
+		t.Errorf("the next request: %v, and what ends with it ended %d times", next.Err(), ends)
+	}
+}

@@ -92,8 +92,8 @@ func (s *Server) embedDemand(req *edgev1.CreateEmbeddingRequest, ask *inferencev
 // embedOnce has an engine embed texts on account of a hold; second is what having them
 // embedded beside that may come to.
 func (s *Server) embedOnce(ctx context.Context, ask *inferencev1.EmbedRequest, hold metering.Hold, second metering.Demand) (*inferencev1.EmbedResponse, error) {
-	resp, err := askUnary(ctx, s, ask.GetModel(), &twice[*inferencev1.EmbedResponse]{second, embedUse}, func(ctx context.Context, attempts int32) (*inferencev1.EmbedResponse, error) {
-		return s.Inference.Embed(ctx, tryingOn(ask, attempts))
+	resp, err := askUnary(ctx, s, ask.GetModel(), &twice[*inferencev1.EmbedResponse]{second, embedUse}, func(ctx context.Context, as attempt) (*inferencev1.EmbedResponse, error) {
+		return s.Inference.Embed(ctx, trying(ask, as))
 	})
 	if err != nil {
 		return nil, err

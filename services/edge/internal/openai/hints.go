@@ -27,7 +27,8 @@ const (
 	// HeaderSession names the conversation; without it `prompt_cache_key` counts, and
 	// then the conversation that is remembered.
 	HeaderSession = "x-poterne-session"
-	// HeaderWait is how long to wait for a model that is being loaded, as in 30s.
+	// HeaderWait is how long to wait for a model that is being loaded, or whose engine
+	// is started again, as in 30s.
 	HeaderWait = "x-poterne-wait"
 )
 

@@ -66,8 +66,8 @@ func (s *Server) Rerank(ctx context.Context, req *edgev1.RerankRequest) (_ *edge
 		Model: req.GetModel(), Query: req.GetQuery(), Documents: documents, Extra: extra,
 		RoutingKey: routingKey(ctx, req.GetUser()), Priority: h.Priority, SessionId: h.Session, WaitForReady: h.Wait, ExperimentHeaders: h.Headers,
 	}
-	resp, err := askUnary(ctx, s, req.GetModel(), nil, func(ctx context.Context, attempts int32) (*inferencev1.RerankResponse, error) {
-		ask.MaxAttempts = attempts
+	resp, err := askUnary(ctx, s, req.GetModel(), nil, func(ctx context.Context, as attempt) (*inferencev1.RerankResponse, error) {
+		ask.MaxAttempts, ask.NoRestartWait = as.workers, as.noRestartWait
 		return s.Inference.Rerank(ctx, ask)
 	})
 	if told := routed.tellAttempts(unaryHeader(ctx)); err == nil {

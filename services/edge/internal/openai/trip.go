@@ -143,6 +143,7 @@ func (t *trip) skip(ctx context.Context, setHeader func(metadata.MD) error, mode
 // askedOf has one model asked, as often as the route has it. seen says that the caller
 // may have seen some of the answer.
 func (t *trip) askedOf(ctx context.Context, req *inferencev1.InvokeRequest, hold metering.Hold) (seen bool, next route.Next, err error) {
+	req.NoRestartWait = t.course.Falls(route.Unavailable) // another model may answer at once
 	for {
 		kind := t.kind()
 		t.attempts++
@@ -176,7 +177,9 @@ func (t *trip) askedOf(ctx context.Context, req *inferencev1.InvokeRequest, hold
 		if clock.Sleep(ctx, t.s.Clock, next.Wait) != nil {
 			return false, route.Next{}, err
 		}
-		req.MaxAttempts = 1 // the inference service tries workers by itself the first time: attempts do not multiply
+		// The inference service tries workers by itself the first time, and waits for one:
+		// neither attempts nor waits multiply.
+		req.MaxAttempts, req.NoRestartWait = 1, req.GetNoRestartWait() || why != route.Unreached
 	}
 }
 

@@ -13,9 +13,15 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/route"
 )
 
-// asking asks the inference service once; attempts is how many workers may be tried for
-// it, 0 for as many as the service has.
-type asking[T any] func(ctx context.Context, attempts int32) (T, error)
+// asking asks the inference service once.
+type asking[T any] func(ctx context.Context, as attempt) (T, error)
+
+// attempt is what the inference service may do for one: try so many workers, 0 for as
+// many as it has, and wait for an engine that is started again or not.
+type attempt struct {
+	workers       int32
+	noRestartWait bool
+}
 
 // twice is work that may be done a second time while the first is in hand: what that may
 // come to, and what of it an answer tells.
@@ -30,9 +36,9 @@ type twice[T any] struct {
 func askUnary[T any](ctx context.Context, s *Server, model string, hedge *twice[T], ask asking[T]) (out T, err error) {
 	rt := routedFrom(ctx)
 	if rt == nil {
-		for attempt := 1; ; attempt++ {
-			out, err := ask(ctx, 0)
-			if err == nil || !s.again.May(ctx, attempt, err) {
+		for n := 1; ; n++ {
+			out, err := ask(ctx, attempt{})
+			if err == nil || !s.again.May(ctx, n, err) {
 				return out, err
 			}
 		}
@@ -41,10 +47,11 @@ func askUnary[T any](ctx context.Context, s *Server, model string, hedge *twice[
 	defer cancel()
 	t := &trip{s: s, rt: rt, course: s.Router.Begin(rt.route, rt.tenant, model, false)}
 	t.try = func(ctx context.Context, req *inferencev1.InvokeRequest, _ metering.Hold, first func() error) (err error) {
+		as := attempt{workers: req.GetMaxAttempts(), noRestartWait: req.GetNoRestartWait()}
 		if delay := rt.route.Hedge.Delay; hedge != nil && delay > 0 {
-			out, err = hedged(ctx, s, t, model, hedge, func(ctx context.Context) (T, error) { return ask(ctx, req.GetMaxAttempts()) })
+			out, err = hedged(ctx, s, t, model, hedge, func(ctx context.Context) (T, error) { return ask(ctx, as) })
 		} else {
-			out, err = ask(ctx, req.GetMaxAttempts())
+			out, err = ask(ctx, as)
 		}
 		if err == nil {
 			err = first()
@@ -98,13 +105,13 @@ func hedged[T any](ctx context.Context, s *Server, t *trip, model string, work *
 	return out, err
 }
 
-// tryingOn is a request that may be tried on so many workers. It may be in hand twice.
-func tryingOn(ask *inferencev1.EmbedRequest, attempts int32) *inferencev1.EmbedRequest {
-	if attempts == ask.GetMaxAttempts() {
+// trying is a request for one attempt. It may be in hand twice.
+func trying(ask *inferencev1.EmbedRequest, as attempt) *inferencev1.EmbedRequest {
+	if as == (attempt{ask.GetMaxAttempts(), ask.GetNoRestartWait()}) {
 		return ask
 	}
 	out := sameAs(ask)
-	out.MaxAttempts = attempts
+	out.MaxAttempts, out.NoRestartWait = as.workers, as.noRestartWait
 	return out
 }
 
@@ -113,6 +120,6 @@ func sameAs(ask *inferencev1.EmbedRequest) *inferencev1.EmbedRequest {
 	return &inferencev1.EmbedRequest{
 		Model: ask.GetModel(), Inputs: ask.GetInputs(), InputType: ask.GetInputType(), Dimensions: ask.GetDimensions(), Extra: ask.GetExtra(),
 		RoutingKey: ask.GetRoutingKey(), Priority: ask.GetPriority(), SessionId: ask.GetSessionId(), WaitForReady: ask.GetWaitForReady(),
-		ExperimentHeaders: ask.GetExperimentHeaders(), MaxAttempts: ask.GetMaxAttempts(),
+		ExperimentHeaders: ask.GetExperimentHeaders(), MaxAttempts: ask.GetMaxAttempts(), NoRestartWait: ask.GetNoRestartWait(),
 	}
 }

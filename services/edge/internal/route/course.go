@@ -118,6 +118,12 @@ func (c *Course) Skip() bool {
 	return true
 }
 
+// Falls reports whether another model may be asked where the present one fails for a
+// reason, by this course or by whoever asks the others.
+func (c *Course) Falls(why Reason) bool {
+	return !c.last() && slices.Contains(c.route.Fallback.On, why)
+}
+
 // Succeeded notes that the present model answered.
 func (c *Course) Succeeded() {
 	if len(c.models) > 1 {
@@ -170,7 +176,7 @@ func (c *Course) Failed(ctx context.Context, why Reason) Next {
 // whatever the route's reasons are: these are about models that could be.
 func (c *Course) Fall(why Reason) bool {
 	c.passed = c.passed || why == Open && c.at == 0
-	return (why == Open || c.Fallen() && unasked(why) || slices.Contains(c.route.Fallback.On, why)) && c.Skip()
+	return (why == Open || c.Fallen() && unasked(why) || c.Falls(why)) && c.Skip()
 }
 
 // End lets somebody else try the present model, where this course was to and nothing is

@@ -101,6 +101,7 @@ func (s *Server) CountTokens(ctx context.Context, req *inferencev1.CountTokensRe
 		return nil, err
 	}
 	j.query.Light = true
+	j.query.NoRestartWait = true // who does not get a count estimates
 	defer func() { s.end(ctx, j, err) }()
 	switch {
 	case req.GetOperation() == workerv1.Operation_OPERATION_CHAT:

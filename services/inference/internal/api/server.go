@@ -215,6 +215,9 @@ func (s *Server) begin(ctx context.Context, req ask, operation string) (job, err
 	if w := req.GetWaitForReady(); w != nil {
 		j.query.WaitForReady = w.AsDuration()
 	}
+	if r, ok := req.(interface{ GetNoRestartWait() bool }); ok {
+		j.query.NoRestartWait = r.GetNoRestartWait()
+	}
 	s.opts.Metrics.Begin(ctx, v.Model)
 	return j, nil
 }

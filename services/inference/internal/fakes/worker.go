@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
@@ -71,13 +73,16 @@ func (w *Worker) Set(digest string, state workerv1.ModelState) {
 
 func (w *Worker) set(digest string, state workerv1.ModelState) {
 	var next []*workerv1.LoadedModel
+	restarts := int32(0)
 	for _, m := range w.models {
 		if m.GetDigest() != digest {
 			next = append(next, m)
+		} else {
+			restarts = m.GetRestarts()
 		}
 	}
 	if state != workerv1.ModelState_MODEL_STATE_UNSPECIFIED {
-		next = append(next, &workerv1.LoadedModel{Digest: digest, State: state, Slots: 4, Engine: Engine, ContextLength: 2048})
+		next = append(next, &workerv1.LoadedModel{Digest: digest, State: state, Slots: 4, Engine: Engine, ContextLength: 2048, Restarts: restarts})
 	}
 	w.models = next
 }
@@ -132,6 +137,19 @@ func (w *Worker) Restart(digest string) {
 	})
 }
 
+// ahead is by how much a worker's clock is fast.
+const ahead = time.Hour
+
+// Fail has a version's engine fail, to be started again after a pause: by Set and
+// Restart.
+func (w *Worker) Fail(digest string, pause time.Duration) {
+	w.change(func() {
+		w.set(digest, workerv1.ModelState_MODEL_STATE_FAILED)
+		m := w.models[len(w.models)-1]
+		m.RestartTime, m.RestartPause = timestamppb.New(clock.Real().Now().Add(ahead+pause)), durationpb.New(pause)
+	})
+}
+
 // Drain says whether the worker takes no new work.
 func (w *Worker) Drain(on bool) { w.change(func() { w.draining = on }) }
 
@@ -167,7 +185,7 @@ func (w *Worker) WatchState(_ *workerv1.WatchStateRequest, stream grpc.ServerStr
 			WorkerId: w.ID, Sequence: w.sequence, Engines: w.Engines, Draining: w.draining,
 			Models:     append([]*workerv1.LoadedModel(nil), w.models...),
 			Memory:     []*workerv1.MemoryPool{{Id: "cpu", TotalBytes: 16 << 30, FreeBytes: w.free}},
-			Quantizers: w.Quantizers, Artifacts: w.Artifacts,
+			Quantizers: w.Quantizers, Artifacts: w.Artifacts, ObserveTime: timestamppb.New(clock.Real().Now().Add(ahead)),
 		}
 		changed, muted := w.changed, w.muted
 		w.mu.Unlock()

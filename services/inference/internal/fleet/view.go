@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	workerv1 "github.com/poterne/poterne/proto/gen/poterne/worker/v1"
 )
@@ -19,8 +20,18 @@ type View struct {
 	// have been heard of.
 	Settled bool
 
-	ready   map[string]*copies
-	loading map[string]int
+	ready    map[string]*copies
+	loading  map[string]int
+	restarts map[string][]Restart
+}
+
+// Restart is a start of an engine that failed, as its worker tells it.
+type Restart struct {
+	// At is when, by this replica's clock.
+	At time.Time
+	// Pause is the whole time from the failure on: it grows with every failure in a
+	// row. 0: the worker does not tell.
+	Pause time.Duration
 }
 
 // copies are those of one version.
@@ -56,6 +67,10 @@ func (v *View) ByCache(digest string, id uint32) *Copy {
 // Loading returns how many workers are loading the version.
 func (v *View) Loading(digest string) int { return v.loading[digest] }
 
+// Restarts returns when engines of the version that failed are started again; read
+// only. Those that are given up, or of workers that do not tell, are not among them.
+func (v *View) Restarts(digest string) []Restart { return v.restarts[digest] }
+
 // Fetching returns how far the fetching of a version's files is where it is
 // furthest; nil when none are being fetched.
 func (v *View) Fetching(digest string) *workerv1.FetchProgress {
@@ -77,7 +92,7 @@ func (v *View) Fetching(digest string) *workerv1.FetchProgress {
 func newView(workers []*Worker, settled bool) *View {
 	v := &View{
 		Workers: workers, Settled: settled,
-		ready: make(map[string]*copies), loading: make(map[string]int),
+		ready: make(map[string]*copies), loading: make(map[string]int), restarts: make(map[string][]Restart),
 	}
 	slices.SortFunc(v.Workers, func(a, b *Worker) int {
 		if c := strings.Compare(a.ID(), b.ID()); c != 0 {
@@ -89,12 +104,19 @@ func newView(workers []*Worker, settled bool) *View {
 		if !w.Usable() {
 			continue
 		}
-		for _, m := range w.Report().State.GetModels() {
+		r := w.Report()
+		for _, m := range r.State.GetModels() {
 			switch m.GetState() { //nolint:exhaustive // the others serve nothing
 			case workerv1.ModelState_MODEL_STATE_READY:
 				v.add(m.GetDigest(), w.copyOf(m.GetDigest()))
 			case workerv1.ModelState_MODEL_STATE_LOADING:
 				v.loading[m.GetDigest()]++
+			case workerv1.ModelState_MODEL_STATE_FAILED:
+				if m.RestartTime != nil {
+					// Both times are the worker's, whose clock may be another than ours.
+					left := m.GetRestartTime().AsTime().Sub(r.State.GetObserveTime().AsTime())
+					v.restarts[m.GetDigest()] = append(v.restarts[m.GetDigest()], Restart{At: r.At.Add(left), Pause: m.GetRestartPause().AsDuration()})
+				}
 			}
 		}
 	}

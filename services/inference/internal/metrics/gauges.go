@@ -29,7 +29,7 @@ type Gauges struct {
 func (m *Metrics) Observe(g Gauges) (stop func() error, err error) {
 	var errs [8]error
 	var waiting, revision, current, workers, ready, queued, desired, poison metric.Int64ObservableGauge
-	waiting, errs[0] = m.meter.Int64ObservableGauge(nameWaiting, metric.WithDescription("Requests that wait for a version to be loaded."))
+	waiting, errs[0] = m.meter.Int64ObservableGauge(nameWaiting, metric.WithDescription("Requests that wait for a version to be loaded, or its engine to be started again."))
 	revision, errs[1] = m.meter.Int64ObservableGauge(nameRevision, metric.WithDescription("The registry's revision that is followed."))
 	current, errs[2] = m.meter.Int64ObservableGauge(nameCurrent, metric.WithDescription("1 while the registry's watch stream is up."))
 	workers, errs[3] = m.meter.Int64ObservableGauge(nameWorkers, metric.WithDescription("Workers known, by state: connected or away."))

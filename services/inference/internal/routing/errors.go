@@ -42,7 +42,16 @@ type verdict struct {
 	lost bool
 	// elsewhere: another worker may do better.
 	elsewhere bool
+	// away: the engine was gone, or not there yet.
+	away bool
 }
+
+// The metadata by which a worker says that an engine ended under the request, and that
+// there is none just now that could have taken it.
+const (
+	metadataEngineEnded = "engine_ended"
+	metadataEngineAway  = "engine_away"
+)
 
 // judge reads the error of attempt number n, from 1. ctx is the request's own:
 // while it lives, a cancellation came from the worker's side.
@@ -57,7 +66,7 @@ func judge(ctx context.Context, err error, n int) verdict {
 	if fromTransport(err) {
 		return verdict{err: e, lost: true, elsewhere: true}
 	}
-	v := verdict{err: e}
+	v := verdict{err: e, away: e.Metadata[metadataEngineEnded] == "true" || e.Metadata[metadataEngineAway] == "true"}
 	switch e.Reason { //nolint:exhaustive // the others are about the request itself
 	case apierr.Unavailable, apierr.Overloaded:
 		v.elsewhere = true
@@ -81,7 +90,7 @@ func unready(err error) bool {
 		return true
 	}
 	e := apierr.From(err)
-	return e.Reason == apierr.Unavailable || e.Reason == apierr.FailedPrecondition || e.Metadata["engine_ended"] == "true"
+	return e.Reason == apierr.Unavailable || e.Reason == apierr.FailedPrecondition || e.Metadata[metadataEngineEnded] == "true"
 }
 
 // fromTransport reports whether err was made by gRPC on this side, and not said

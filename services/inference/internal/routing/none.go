@@ -11,8 +11,14 @@ import (
 
 // none is the error of a request for which there is no copy left.
 func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
+	again, restarts := q.restart(view)
+	left := min(max((again.At.Sub(r.opts.Clock.Now())+time.Second-1).Truncate(time.Second), retrySoon), mostRetry)
 	if last.err != nil {
-		return last.exhausted()
+		err := last.exhausted()
+		if e := apierr.From(err); restarts && e.Reason == apierr.Unavailable && e.RetryAfter < left {
+			return e.WithRetryAfter(left)
+		}
+		return err
 	}
 	if !q.Referenced {
 		return apierr.New(apierr.FailedPrecondition, "%s is loaded on no worker, and nothing asks for it: "+
@@ -20,6 +26,10 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 	}
 	if n := q.loading(view); n > 0 {
 		return loading(view, q, n)
+	}
+	if restarts {
+		return apierr.New(apierr.Unavailable, "the engine of %s failed, and is started again in %v; try again then", q.Name, left).
+			WithMetadata("model", q.Name).WithMetadata("state", "restarting").WithRetryAfter(left)
 	}
 	err := apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name)
 	if r.opts.Problem != nil {
@@ -57,6 +67,18 @@ func (r *Router) problem(q *Query) string {
 		}
 	}
 	return ""
+}
+
+// restart returns the first start of an engine that failed; false when there is none.
+func (q *Query) restart(view *fleet.View) (first fleet.Restart, ok bool) {
+	for _, digest := range q.forms() {
+		for _, one := range view.Restarts(digest) {
+			if !ok || one.At.Before(first.At) {
+				first, ok = one, true
+			}
+		}
+	}
+	return first, ok
 }
 
 // fetching returns how far the fetching of the best variant is that is fetched.

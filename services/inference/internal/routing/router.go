@@ -42,8 +42,8 @@ type Options struct {
 	Clock     clock.Clock
 	// MaxAttempts is how many workers a request may be tried on, 1 to 8.
 	MaxAttempts int
-	// WaitForReady is how long a request waits for a version that is being
-	// loaded, and MaxWaiters how many requests may wait at once.
+	// WaitForReady is how long a request waits for a version that is being loaded, or
+	// whose engine is started again; and MaxWaiters how many requests may wait at once.
 	WaitForReady time.Duration
 	MaxWaiters   int
 	// Pending reports whether a worker is about to be asked to load a version, or
@@ -82,9 +82,11 @@ type Query struct {
 	Referenced bool
 	// Exact says that the request is for the variant of that digest and no other.
 	Exact bool
-	// WaitForReady is how long the request waits for a version that is being
-	// loaded; below 0 the router's own time.
+	// WaitForReady is how long the request waits, over all attempts, for a version that
+	// is being loaded or whose engine is started again; below 0 the router's own time.
 	WaitForReady time.Duration
+	// NoRestartWait says that it does not wait for an engine that is started again.
+	NoRestartWait bool
 	// MaxAttempts is how many workers the request may be tried on, where that is fewer
 	// than Options has; 0: as many.
 	MaxAttempts int
@@ -92,13 +94,21 @@ type Query struct {
 	// nothing does.
 	Print func() uint64
 
-	idle time.Duration // it waited for the version to be loaded, since the last attempt
+	// For how long it waited for the version: idle since the last attempt, waited in all.
+	idle, waited time.Duration
 }
 
-// Do runs a request, on up to MaxAttempts workers and on each of them once; its query is
-// used up. The error is one of the taxonomy.
+// trial is an attempt that failed.
+type trial struct {
+	copy *fleet.Copy
+	life uint32 // of the engine, from one start to the next
+	away bool   // the engine was gone
+}
+
+// Do runs a request, on up to MaxAttempts engines and on each of them once; one that was
+// started again is another. Its query is used up. The error is one of the taxonomy.
 func (r *Router) Do(ctx context.Context, q *Query, try Try) error {
-	var room [MaxAttempts]*fleet.Copy
+	var room [MaxAttempts]trial
 	tried := room[:0]
 	var last verdict
 	var broke *verdict // of the worker in whose hands the answer broke
@@ -117,8 +127,8 @@ func (r *Router) Do(ctx context.Context, q *Query, try Try) error {
 		case err != nil:
 			return err
 		}
-		tried = append(tried, grant.Copy())
-		life := grant.Copy().Cache.ID() // the engine's, from one start to the next
+		life := grant.Copy().Cache.ID()
+		tried = append(tried, trial{copy: grant.Copy(), life: life})
 		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried), idle: q.idle}, try)
 		q.idle = 0
 		refused := r.opts.Poison.Ended(q.Print, life, err)
@@ -130,6 +140,7 @@ func (r *Router) Do(ctx context.Context, q *Query, try Try) error {
 			begun, err = false, resume.Err
 		}
 		last = judge(ctx, err, len(tried))
+		tried[len(tried)-1].away = last.away
 		if last.lost {
 			grant.Copy().Worker().Failed(r.opts.Clock.Now())
 		}
@@ -173,113 +184,24 @@ func (r *Router) attempt(ctx context.Context, run *Run, try Try) (begun bool, er
 	return begun, err
 }
 
-// next returns the place to try. It waits when a copy is being loaded, but not with
-// a caller who has a part of the answer.
-func (r *Router) next(ctx context.Context, q *Query, tried []*fleet.Copy, last verdict, begun bool) (*schedule.Grant, error) {
-	view, changed := r.opts.Views.Watch()
-	planned := r.planned()
-	for {
-		if g, err := r.place(ctx, q, tried); g != nil || err != nil {
-			return g, err
-		}
-		// A request may have waited for its turn until the copies went away.
-		now, next := r.opts.Views.Watch()
-		if now == view {
-			break
-		}
-		view, changed, planned = now, next, r.planned()
-	}
-	if begun {
-		return nil, r.none(view, q, last)
-	}
-	if last.err != nil && (last.err.Reason == apierr.Overloaded || last.err.Reason == apierr.EngineFailed) {
-		// It is the request, or too many of them: another copy would come too late.
-		return nil, last.exhausted()
-	}
-	wait := q.WaitForReady
-	if wait < 0 {
-		wait = r.opts.WaitForReady
-	}
-	// Asked in any case: what nobody has is loaded because somebody asks for it.
-	if !r.worthWaiting(view, q) || wait == 0 {
-		return nil, r.none(view, q, last)
-	}
-	if !r.enter(q.Tenant) {
-		return nil, r.none(view, q, last)
-	}
-	defer r.leave(q.Tenant)
-	timer := r.opts.Clock.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		since := r.opts.Clock.Now()
-		select {
-		case <-changed:
-		case <-planned:
-		case <-timer.C():
-			return nil, r.none(view, q, last)
-		case <-ctx.Done():
-			return nil, judge(ctx, ctx.Err(), len(tried)).err
-		}
-		q.idle += r.opts.Clock.Now().Sub(since)
-		view, changed = r.opts.Views.Watch()
-		planned = r.planned()
-		if g, err := r.place(ctx, q, tried); g != nil || err != nil {
-			return g, err
-		}
-		if !r.worthWaiting(view, q) {
-			return nil, r.none(view, q, last)
-		}
-	}
-}
-
 // place asks the scheduler; what ends the request itself is judged as ever.
-func (r *Router) place(ctx context.Context, q *Query, tried []*fleet.Copy) (*schedule.Grant, error) {
-	g, err := r.opts.Scheduler.Place(ctx, &q.Request, tried)
+func (r *Router) place(ctx context.Context, q *Query, tried []trial) (*schedule.Grant, error) {
+	g, err := r.opts.Scheduler.Place(ctx, &q.Request, spent(tried))
 	if err != nil && ctx.Err() != nil {
 		return nil, judge(ctx, err, len(tried)).err
 	}
 	return g, err
 }
 
-func (r *Router) planned() <-chan struct{} {
-	if r.opts.Planned == nil {
-		return nil
+// spent are the copies that a request was tried on whose engine is still the same.
+func spent(tried []trial) []*fleet.Copy {
+	var out []*fleet.Copy
+	for _, t := range tried {
+		if t.copy.Cache.ID() == t.life {
+			out = append(out, t.copy)
+		}
 	}
-	return r.opts.Planned()
-}
-
-// enter takes a place among those that wait for a version to be loaded. One
-// tenant gets half of the places at most.
-func (r *Router) enter(tenant string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.waiters.Load() >= int64(r.opts.MaxWaiters) || r.byTenant[tenant] >= max(r.opts.MaxWaiters/2, 1) {
-		return false
-	}
-	r.waiters.Add(1)
-	r.byTenant[tenant]++
-	return true
-}
-
-func (r *Router) leave(tenant string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waiters.Add(-1)
-	if r.byTenant[tenant]--; r.byTenant[tenant] == 0 {
-		delete(r.byTenant, tenant)
-	}
-}
-
-// Waiting returns how many requests wait for a version to be loaded.
-func (r *Router) Waiting() int64 { return r.waiters.Load() }
-
-// worthWaiting reports whether a copy may be ready soon.
-func (r *Router) worthWaiting(view *fleet.View, q *Query) bool {
-	if q.loading(view) > 0 || !view.Settled {
-		return true
-	}
-	// Demand is for versions that nobody has, and not for another copy.
-	return !q.Ready(view) && r.opts.Pending(q.asked(), q.Exact)
+	return out
 }
 
 // asked is the digest that stands for what was asked for: the version's, or that
@@ -297,13 +219,4 @@ func (q *Query) forms() []string {
 		return []string{q.Digest}
 	}
 	return q.Variants
-}
-
-// loading returns how many workers are loading what may serve the request.
-func (q *Query) loading(view *fleet.View) int {
-	n := 0
-	for _, digest := range q.forms() {
-		n += view.Loading(digest)
-	}
-	return n
 }

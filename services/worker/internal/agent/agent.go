@@ -165,10 +165,11 @@ func (a *Agent) lookup(digest string) (*model, *instance, error) {
 	if !ok {
 		return nil, nil, apierr.New(apierr.Unavailable, "this worker does not have the version").WithMetadata("digest", digest)
 	}
-	if e := m.running(); e != nil {
+	if e := m.running(); e != nil && !e.gone() {
 		return m, e, nil
 	}
-	return nil, nil, apierr.New(apierr.Unavailable, "the version is not ready on this worker").WithMetadata("digest", digest)
+	return nil, nil, apierr.New(apierr.Unavailable, "the version is not ready on this worker").WithMetadata("digest", digest).
+		WithMetadata(metadataEngineAway, "true")
 }
 
 // list returns the models, by digest.

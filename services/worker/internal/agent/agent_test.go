@@ -109,12 +109,16 @@ func TestEngineFailsAndComesBack(t *testing.T) {
 		if m := r.state("a"); m.GetState() != workerv1.ModelState_MODEL_STATE_FAILED || !strings.Contains(m.GetError(), "3 health checks in a row failed: the engine is broken") {
 			r.Fatalf("got %v", m)
 		}
+		if m, now := r.state("a"), time.Now(); m.GetRestartPause().AsDuration() <= 0 || !m.GetRestartTime().AsTime().After(now) ||
+			m.GetRestartTime().AsTime().Sub(now) > m.GetRestartPause().AsDuration() {
+			r.Errorf("when it is started again: %v", m)
+		}
 		if err := r.invoke("a"); apierr.ReasonOf(err) != apierr.Unavailable {
 			r.Errorf("while it is failed: %v", err)
 		}
 		r.engine.set(func() { r.engine.health = nil })
 		pass(5 * time.Second)
-		if m := r.state("a"); m.GetState() != workerv1.ModelState_MODEL_STATE_READY || m.GetRestarts() != 1 || m.GetError() != "" {
+		if m := r.state("a"); m.GetState() != workerv1.ModelState_MODEL_STATE_READY || m.GetRestarts() != 1 || m.GetError() != "" || m.RestartTime != nil || m.RestartPause != nil {
 			r.Errorf("afterwards: %v", m)
 		}
 	})

@@ -51,6 +51,16 @@ func (i *instance) Exited() <-chan struct{} {
 	return i.child.Exited()
 }
 
+// gone reports whether the engine has ended, of which its model may not know yet.
+func (i *instance) gone() bool {
+	select {
+	case <-i.Exited():
+		return true
+	default:
+		return false
+	}
+}
+
 func (i *instance) Err() error { return i.child.Err() }
 
 func (i *instance) Health(ctx context.Context) error { return i.engine.Health(ctx) }

@@ -57,10 +57,12 @@ func (w *work) end(ctx context.Context, usage *commonv1.TokenUsage, err error) e
 	return err
 }
 
-// The metadata of the error of a request under which the engine ended.
+// The metadata of the error of a request under which the engine ended, and of one for
+// which there was none just now.
 const (
 	metadataEngineEnded = "engine_ended"
 	metadataInFlight    = "in_flight"
+	metadataEngineAway  = "engine_away"
 )
 
 // endDelay is how long after its connections broke an engine's end may be seen.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
@@ -189,6 +190,9 @@ func (m *model) snapshot(replica string) *workerv1.LoadedModel {
 	}
 	if m.served.Load() {
 		out.LastUsedTime = timestamppb.New(used)
+	}
+	if out.GetState() == workerv1.ModelState_MODEL_STATE_FAILED && !m.status.Next.IsZero() {
+		out.RestartTime, out.RestartPause = timestamppb.New(m.status.Next), durationpb.New(m.status.Pause)
 	}
 	for _, id := range memory.Names(m.reserved) {
 		out.Memory = append(out.Memory, &workerv1.PoolShare{Id: id, Bytes: m.reserved[id]})

@@ -107,6 +107,10 @@ type Status struct {
 	Reason string
 	// Restarts counts the starts after the first.
 	Restarts int
+	// Pause is the time from a failure to the next start, and Next when that is; 0
+	// where there is none: it has not failed, or is given up.
+	Pause time.Duration
+	Next  time.Time
 	// Instance is the present one when it is ready, and nil otherwise.
 	Instance Instance
 }
@@ -154,11 +158,15 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			blamed++
 		}
 		reason = err.Error()
-		s.report(ctx, Status{State: Failed, Reason: reason, Restarts: restarts})
+		failed := Status{State: Failed, Reason: reason, Restarts: restarts}
 		if s.cfg.QuarantineAfter > 0 && blamed >= s.cfg.QuarantineAfter {
+			s.report(ctx, failed)
 			return fmt.Errorf("failed %d times in a row, the last time because %w", blamed, err)
 		}
-		if clock.Sleep(ctx, s.clock, s.backoff(failures)) != nil {
+		failed.Pause = s.backoff(failures)
+		failed.Next = s.clock.Now().Add(failed.Pause)
+		s.report(ctx, failed)
+		if clock.Sleep(ctx, s.clock, failed.Next.Sub(s.clock.Now())) != nil {
 			break
 		}
 	}

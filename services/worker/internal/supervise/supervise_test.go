@@ -163,6 +163,11 @@ func TestBackoff(t *testing.T) {
 			if got := r.last(); got.State != Failed || got.Reason != "no such file" || got.Restarts < 10 {
 				t.Errorf("last: %+v", got)
 			}
+			for i, e := range r.list[:len(r.list)-1] {
+				if next := r.list[i+1]; e.State == Failed && (e.Pause != next.at-e.at || !e.Next.Equal(r.begun.Add(next.at))) {
+					t.Errorf("a start after %v, at %v, is told; it comes %v later", e.Pause, e.Next, next.at-e.at)
+				}
+			}
 		})
 	}
 }
@@ -270,6 +275,9 @@ func TestGivesUpOnACrashLoop(t *testing.T) {
 			}
 			if err != nil && (starts != 4 || !strings.Contains(err.Error(), "failed 4 times in a row") || !strings.Contains(err.Error(), "SIGSEGV")) {
 				t.Errorf("%s: %v after %d starts", name, err, starts)
+			}
+			if got := r.last(); err != nil && (got.State != Failed || got.Pause != 0 || !got.Next.IsZero()) {
+				t.Errorf("%s: another start is told: %+v", name, got)
 			}
 		})
 	}

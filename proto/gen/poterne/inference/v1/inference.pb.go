@@ -164,9 +164,9 @@ type InvokeRequest struct {
 	// The conversation that the request belongs to, at most 256 bytes, any
 	// characters: its requests are kept on one worker where that costs nothing.
 	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// How long the request waits for a version that is just being loaded, up to
-	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
-	// service's own time.
+	// How long the request waits for a version that is just being loaded, or whose
+	// engine ended and is started again, up to 10 minutes; 0 answers at once that it
+	// is. Not said: the service's own time.
 	WaitForReady *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
 	// Headers of the caller's request that experiments may look at, by name in lower
 	// case; those that the edge forwards.
@@ -180,7 +180,11 @@ type InvokeRequest struct {
 	// How many workers the request may be tried on, at most the service's own number;
 	// 0: that number. For callers that try again themselves, so that attempts do not
 	// multiply.
-	MaxAttempts   int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	MaxAttempts int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// Whether it does not wait for an engine that ended and is started again, however
+	// long wait_for_ready is: for callers who have another model to ask, or have waited
+	// before. A version that is being loaded is waited for all the same.
+	NoRestartWait bool `protobuf:"varint,91,opt,name=no_restart_wait,json=noRestartWait,proto3" json:"no_restart_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +296,13 @@ func (x *InvokeRequest) GetMaxAttempts() int32 {
 	return 0
 }
 
+func (x *InvokeRequest) GetNoRestartWait() bool {
+	if x != nil {
+		return x.NoRestartWait
+	}
+	return false
+}
+
 // Who answered.
 type ServedBy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -306,7 +317,8 @@ type ServedBy struct {
 	Arm string `protobuf:"bytes,4,opt,name=arm,proto3" json:"arm,omitempty"`
 	// The worker that answered.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
-	// How many workers were tried, from 1.
+	// How many workers were tried, from 1; one whose engine was started again
+	// meanwhile counts once more.
 	Attempts int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// How often the answer went on with another worker after one was lost in its
 	// middle; 0 as long as one worker made all of it.
@@ -724,15 +736,19 @@ type EmbedRequest struct {
 	// The conversation that the request belongs to, at most 256 bytes, any
 	// characters: its requests are kept on one worker where that costs nothing.
 	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// How long the request waits for a version that is just being loaded, up to
-	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
-	// service's own time.
+	// How long the request waits for a version that is just being loaded, or whose
+	// engine ended and is started again, up to 10 minutes; 0 answers at once that it
+	// is. Not said: the service's own time.
 	WaitForReady *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
 	// Headers of the caller's request that experiments may look at, by name in lower
 	// case; those that the edge forwards.
 	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How many workers the request may be tried on, as in InvokeRequest.
-	MaxAttempts   int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	MaxAttempts int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// Whether it does not wait for an engine that ended and is started again, however
+	// long wait_for_ready is: for callers who have another model to ask, or have waited
+	// before. A version that is being loaded is waited for all the same.
+	NoRestartWait bool `protobuf:"varint,91,opt,name=no_restart_wait,json=noRestartWait,proto3" json:"no_restart_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -844,6 +860,13 @@ func (x *EmbedRequest) GetMaxAttempts() int32 {
 	return 0
 }
 
+func (x *EmbedRequest) GetNoRestartWait() bool {
+	if x != nil {
+		return x.NoRestartWait
+	}
+	return false
+}
+
 // Vectors in the order of the inputs.
 type EmbedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -927,15 +950,19 @@ type RerankRequest struct {
 	// The conversation that the request belongs to, at most 256 bytes, any
 	// characters: its requests are kept on one worker where that costs nothing.
 	SessionId string `protobuf:"bytes,21,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// How long the request waits for a version that is just being loaded, up to
-	// 10 minutes; 0 answers at once that it is being loaded. Not said: the
-	// service's own time.
+	// How long the request waits for a version that is just being loaded, or whose
+	// engine ended and is started again, up to 10 minutes; 0 answers at once that it
+	// is. Not said: the service's own time.
 	WaitForReady *durationpb.Duration `protobuf:"bytes,22,opt,name=wait_for_ready,json=waitForReady,proto3" json:"wait_for_ready,omitempty"`
 	// Headers of the caller's request that experiments may look at, by name in lower
 	// case; those that the edge forwards.
 	ExperimentHeaders map[string]string `protobuf:"bytes,40,rep,name=experiment_headers,json=experimentHeaders,proto3" json:"experiment_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How many workers the request may be tried on, as in InvokeRequest.
-	MaxAttempts   int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	MaxAttempts int32 `protobuf:"varint,90,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// Whether it does not wait for an engine that ended and is started again, however
+	// long wait_for_ready is: for callers who have another model to ask, or have waited
+	// before. A version that is being loaded is waited for all the same.
+	NoRestartWait bool `protobuf:"varint,91,opt,name=no_restart_wait,json=noRestartWait,proto3" json:"no_restart_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1038,6 +1065,13 @@ func (x *RerankRequest) GetMaxAttempts() int32 {
 		return x.MaxAttempts
 	}
 	return 0
+}
+
+func (x *RerankRequest) GetNoRestartWait() bool {
+	if x != nil {
+		return x.NoRestartWait
+	}
+	return false
 }
 
 // How relevant each document is.
@@ -2222,7 +2256,7 @@ var File_poterne_inference_v1_inference_proto protoreflect.FileDescriptor
 
 const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
-	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/inference/v1/prompt.proto\x1a%poterne/inference/v1/quarantine.proto\x1a\"poterne/inference/v1/resolve.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\xe4\x05\n" +
+	"$poterne/inference/v1/inference.proto\x12\x14poterne.inference.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einference/open_inference.proto\x1a\x1dpoterne/common/v1/model.proto\x1a!poterne/inference/v1/prompt.proto\x1a%poterne/inference/v1/quarantine.proto\x1a\"poterne/inference/v1/resolve.proto\x1a#poterne/inference/v1/variants.proto\x1a\x1epoterne/worker/v1/worker.proto\"\x8c\x06\n" +
 	"\rInvokeRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12F\n" +
@@ -2239,7 +2273,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.InvokeRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x124\n" +
 	"\x06prompt\x18F \x01(\v2\x1c.poterne.inference.v1.PromptR\x06prompt\x12!\n" +
 	"\fbatch_chunks\x18P \x01(\bR\vbatchChunks\x12,\n" +
-	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x1aD\n" +
+	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x12&\n" +
+	"\x0fno_restart_wait\x18[ \x01(\bR\rnoRestartWait\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x04\n" +
@@ -2277,7 +2312,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"moreChunksB\a\n" +
 	"\x05event\"=\n" +
 	"\x06Finish\x123\n" +
-	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xe9\x05\n" +
+	"\x05usage\x18\x01 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x91\x06\n" +
 	"\fEmbedRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12B\n" +
@@ -2296,7 +2331,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x98\x01\n" +
 	"\x12experiment_headers\x18( \x03(\v29.poterne.inference.v1.EmbedRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x12,\n" +
-	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x1aD\n" +
+	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x12&\n" +
+	"\x0fno_restart_wait\x18[ \x01(\bR\rnoRestartWait\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbf\x01\n" +
@@ -2305,7 +2341,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"embeddings\x18\x02 \x03(\v2\x1c.poterne.worker.v1.EmbeddingR\n" +
 	"embeddings\x123\n" +
-	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\x98\x05\n" +
+	"\x05usage\x18\x03 \x01(\v2\x1d.poterne.common.v1.TokenUsageR\x05usage\"\xc0\x05\n" +
 	"\rRerankRequest\x12 \n" +
 	"\x05model\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x05model\x12!\n" +
@@ -2320,7 +2356,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0ewait_for_ready\x18\x16 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\fwaitForReady\x12\x99\x01\n" +
 	"\x12experiment_headers\x18( \x03(\v2:.poterne.inference.v1.RerankRequest.ExperimentHeadersEntryB.\xbaH+\x9a\x01(\x10\x10\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$*\x05r\x03(\x80\x02R\x11experimentHeaders\x12,\n" +
-	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x1aD\n" +
+	"\fmax_attempts\x18Z \x01(\x05B\t\xbaH\x06\x1a\x04\x18\b(\x00R\vmaxAttempts\x12&\n" +
+	"\x0fno_restart_wait\x18[ \x01(\bR\rnoRestartWait\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xad\x01\n" +

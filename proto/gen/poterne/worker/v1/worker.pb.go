@@ -14,6 +14,7 @@ import (
 	v1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -215,6 +216,12 @@ type LoadedModel struct {
 	Memory []*PoolShare `protobuf:"bytes,34,rep,name=memory,proto3" json:"memory,omitempty"`
 	// When the quarantine ends; only set in quarantine.
 	QuarantineEndTime *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=quarantine_end_time,json=quarantineEndTime,proto3" json:"quarantine_end_time,omitempty"`
+	// When its engine is started again, by the clock of observe_time; only set while
+	// it has failed, and not where the worker gives it up. Workers before it was
+	// added do not tell.
+	RestartTime *timestamppb.Timestamp `protobuf:"bytes,36,opt,name=restart_time,json=restartTime,proto3" json:"restart_time,omitempty"`
+	// The whole pause before that; it grows with every failure in a row.
+	RestartPause *durationpb.Duration `protobuf:"bytes,37,opt,name=restart_pause,json=restartPause,proto3" json:"restart_pause,omitempty"`
 	// Of the requests that run or wait, those of the replica that this state is
 	// streamed to. What others have on the model is the difference, exactly as of
 	// this message. Not said to a replica that did not name itself.
@@ -440,6 +447,20 @@ func (x *LoadedModel) GetMemory() []*PoolShare {
 func (x *LoadedModel) GetQuarantineEndTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.QuarantineEndTime
+	}
+	return nil
+}
+
+func (x *LoadedModel) GetRestartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RestartTime
+	}
+	return nil
+}
+
+func (x *LoadedModel) GetRestartPause() *durationpb.Duration {
+	if x != nil {
+		return x.RestartPause
 	}
 	return nil
 }
@@ -2522,7 +2543,7 @@ var File_poterne_worker_v1_worker_proto protoreflect.FileDescriptor
 
 const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a poterne/worker/v1/quantize.proto\x1a\x1epoterne/worker/v1/rerank.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x88\v\n" +
+	"\x1epoterne/worker/v1/worker.proto\x12\x11poterne.worker.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpoterne/common/v1/model.proto\x1a poterne/worker/v1/quantize.proto\x1a\x1epoterne/worker/v1/rerank.proto\x1a\x1fpoterne/worker/v1/tensors.proto\"\x87\f\n" +
 	"\vLoadedModel\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2551,7 +2572,9 @@ const file_poterne_worker_v1_worker_proto_rawDesc = "" +
 	"\x16estimated_memory_bytes\x18  \x01(\x03R\x14estimatedMemoryBytes\x12*\n" +
 	"\x11peak_memory_bytes\x18! \x01(\x03R\x0fpeakMemoryBytes\x124\n" +
 	"\x06memory\x18\" \x03(\v2\x1c.poterne.worker.v1.PoolShareR\x06memory\x12J\n" +
-	"\x13quarantine_end_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\x11quarantineEndTime\x12\x15\n" +
+	"\x13quarantine_end_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\x11quarantineEndTime\x12=\n" +
+	"\frestart_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\vrestartTime\x12>\n" +
+	"\rrestart_pause\x18% \x01(\v2\x19.google.protobuf.DurationR\frestartPause\x12\x15\n" +
 	"\x03own\x182 \x01(\x05H\x06R\x03own\x88\x01\x01\x126\n" +
 	"\x05fetch\x18( \x01(\v2 .poterne.worker.v1.FetchProgressR\x05fetchB\x11\n" +
 	"\x0f_engine_runningB\x11\n" +
@@ -2799,18 +2822,19 @@ var file_poterne_worker_v1_worker_proto_goTypes = []any{
 	(*TokenizeResponse)(nil),           // 30: poterne.worker.v1.TokenizeResponse
 	(v1.Task)(0),                       // 31: poterne.common.v1.Task
 	(*timestamppb.Timestamp)(nil),      // 32: google.protobuf.Timestamp
-	(*Quantizer)(nil),                  // 33: poterne.worker.v1.Quantizer
-	(*v1.ModelSpec)(nil),               // 34: poterne.common.v1.ModelSpec
-	(*v1.TokenUsage)(nil),              // 35: poterne.common.v1.TokenUsage
-	(*RerankRequest)(nil),              // 36: poterne.worker.v1.RerankRequest
-	(*InferTensorsRequest)(nil),        // 37: poterne.worker.v1.InferTensorsRequest
-	(*GetTensorModelRequest)(nil),      // 38: poterne.worker.v1.GetTensorModelRequest
-	(*QuantizeRequest)(nil),            // 39: poterne.worker.v1.QuantizeRequest
-	(*RerankResponse)(nil),             // 40: poterne.worker.v1.RerankResponse
-	(*InferTensorsResponse)(nil),       // 41: poterne.worker.v1.InferTensorsResponse
-	(*InferTensorsStreamResponse)(nil), // 42: poterne.worker.v1.InferTensorsStreamResponse
-	(*GetTensorModelResponse)(nil),     // 43: poterne.worker.v1.GetTensorModelResponse
-	(*QuantizeResponse)(nil),           // 44: poterne.worker.v1.QuantizeResponse
+	(*durationpb.Duration)(nil),        // 33: google.protobuf.Duration
+	(*Quantizer)(nil),                  // 34: poterne.worker.v1.Quantizer
+	(*v1.ModelSpec)(nil),               // 35: poterne.common.v1.ModelSpec
+	(*v1.TokenUsage)(nil),              // 36: poterne.common.v1.TokenUsage
+	(*RerankRequest)(nil),              // 37: poterne.worker.v1.RerankRequest
+	(*InferTensorsRequest)(nil),        // 38: poterne.worker.v1.InferTensorsRequest
+	(*GetTensorModelRequest)(nil),      // 39: poterne.worker.v1.GetTensorModelRequest
+	(*QuantizeRequest)(nil),            // 40: poterne.worker.v1.QuantizeRequest
+	(*RerankResponse)(nil),             // 41: poterne.worker.v1.RerankResponse
+	(*InferTensorsResponse)(nil),       // 42: poterne.worker.v1.InferTensorsResponse
+	(*InferTensorsStreamResponse)(nil), // 43: poterne.worker.v1.InferTensorsStreamResponse
+	(*GetTensorModelResponse)(nil),     // 44: poterne.worker.v1.GetTensorModelResponse
+	(*QuantizeResponse)(nil),           // 45: poterne.worker.v1.QuantizeResponse
 }
 var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	31, // 0: poterne.worker.v1.LoadedModel.task:type_name -> poterne.common.v1.Task
@@ -2820,61 +2844,63 @@ var file_poterne_worker_v1_worker_proto_depIdxs = []int32{
 	32, // 4: poterne.worker.v1.LoadedModel.last_used_time:type_name -> google.protobuf.Timestamp
 	5,  // 5: poterne.worker.v1.LoadedModel.memory:type_name -> poterne.worker.v1.PoolShare
 	32, // 6: poterne.worker.v1.LoadedModel.quarantine_end_time:type_name -> google.protobuf.Timestamp
-	3,  // 7: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
-	8,  // 8: poterne.worker.v1.Gpu.processes:type_name -> poterne.worker.v1.GpuProcess
-	32, // 9: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
-	6,  // 10: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
-	2,  // 11: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
-	7,  // 12: poterne.worker.v1.WorkerState.gpus:type_name -> poterne.worker.v1.Gpu
-	33, // 13: poterne.worker.v1.WorkerState.quantizers:type_name -> poterne.worker.v1.Quantizer
-	9,  // 14: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
-	34, // 15: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
-	13, // 16: poterne.worker.v1.LoadModelRequest.signatures:type_name -> poterne.worker.v1.DigestSignature
-	2,  // 17: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
-	0,  // 18: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
-	18, // 19: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
-	35, // 20: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
-	19, // 21: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
-	35, // 22: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	22, // 23: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
-	23, // 24: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
-	35, // 25: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	19, // 26: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
-	35, // 27: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	25, // 28: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
-	24, // 29: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	26, // 30: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	35, // 31: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	0,  // 32: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
-	10, // 33: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
-	12, // 34: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
-	15, // 35: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
-	17, // 36: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
-	17, // 37: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
-	27, // 38: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
-	36, // 39: poterne.worker.v1.WorkerService.Rerank:input_type -> poterne.worker.v1.RerankRequest
-	29, // 40: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
-	37, // 41: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
-	37, // 42: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
-	38, // 43: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
-	39, // 44: poterne.worker.v1.WorkerService.Quantize:input_type -> poterne.worker.v1.QuantizeRequest
-	11, // 45: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
-	14, // 46: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
-	16, // 47: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
-	20, // 48: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
-	21, // 49: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
-	28, // 50: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
-	40, // 51: poterne.worker.v1.WorkerService.Rerank:output_type -> poterne.worker.v1.RerankResponse
-	30, // 52: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
-	41, // 53: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
-	42, // 54: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
-	43, // 55: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
-	44, // 56: poterne.worker.v1.WorkerService.Quantize:output_type -> poterne.worker.v1.QuantizeResponse
-	45, // [45:57] is the sub-list for method output_type
-	33, // [33:45] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	32, // 7: poterne.worker.v1.LoadedModel.restart_time:type_name -> google.protobuf.Timestamp
+	33, // 8: poterne.worker.v1.LoadedModel.restart_pause:type_name -> google.protobuf.Duration
+	3,  // 9: poterne.worker.v1.LoadedModel.fetch:type_name -> poterne.worker.v1.FetchProgress
+	8,  // 10: poterne.worker.v1.Gpu.processes:type_name -> poterne.worker.v1.GpuProcess
+	32, // 11: poterne.worker.v1.WorkerState.observe_time:type_name -> google.protobuf.Timestamp
+	6,  // 12: poterne.worker.v1.WorkerState.memory:type_name -> poterne.worker.v1.MemoryPool
+	2,  // 13: poterne.worker.v1.WorkerState.models:type_name -> poterne.worker.v1.LoadedModel
+	7,  // 14: poterne.worker.v1.WorkerState.gpus:type_name -> poterne.worker.v1.Gpu
+	34, // 15: poterne.worker.v1.WorkerState.quantizers:type_name -> poterne.worker.v1.Quantizer
+	9,  // 16: poterne.worker.v1.WatchStateResponse.state:type_name -> poterne.worker.v1.WorkerState
+	35, // 17: poterne.worker.v1.LoadModelRequest.spec:type_name -> poterne.common.v1.ModelSpec
+	13, // 18: poterne.worker.v1.LoadModelRequest.signatures:type_name -> poterne.worker.v1.DigestSignature
+	2,  // 19: poterne.worker.v1.LoadModelResponse.model:type_name -> poterne.worker.v1.LoadedModel
+	0,  // 20: poterne.worker.v1.InvokeRequest.operation:type_name -> poterne.worker.v1.Operation
+	18, // 21: poterne.worker.v1.InvokeRequest.continuation:type_name -> poterne.worker.v1.Continuation
+	36, // 22: poterne.worker.v1.Continuation.usage:type_name -> poterne.common.v1.TokenUsage
+	19, // 23: poterne.worker.v1.Continuation.head:type_name -> poterne.worker.v1.ChunkHead
+	36, // 24: poterne.worker.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	22, // 25: poterne.worker.v1.InvokeStreamResponse.accepted:type_name -> poterne.worker.v1.Accepted
+	23, // 26: poterne.worker.v1.InvokeStreamResponse.finish:type_name -> poterne.worker.v1.Finish
+	36, // 27: poterne.worker.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	19, // 28: poterne.worker.v1.InvokeStreamResponse.head:type_name -> poterne.worker.v1.ChunkHead
+	36, // 29: poterne.worker.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	25, // 30: poterne.worker.v1.EmbedInput.tokens:type_name -> poterne.worker.v1.TokenIds
+	24, // 31: poterne.worker.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	26, // 32: poterne.worker.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	36, // 33: poterne.worker.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 34: poterne.worker.v1.TokenizeRequest.operation:type_name -> poterne.worker.v1.Operation
+	10, // 35: poterne.worker.v1.WorkerService.WatchState:input_type -> poterne.worker.v1.WatchStateRequest
+	12, // 36: poterne.worker.v1.WorkerService.LoadModel:input_type -> poterne.worker.v1.LoadModelRequest
+	15, // 37: poterne.worker.v1.WorkerService.UnloadModel:input_type -> poterne.worker.v1.UnloadModelRequest
+	17, // 38: poterne.worker.v1.WorkerService.Invoke:input_type -> poterne.worker.v1.InvokeRequest
+	17, // 39: poterne.worker.v1.WorkerService.InvokeStream:input_type -> poterne.worker.v1.InvokeRequest
+	27, // 40: poterne.worker.v1.WorkerService.Embed:input_type -> poterne.worker.v1.EmbedRequest
+	37, // 41: poterne.worker.v1.WorkerService.Rerank:input_type -> poterne.worker.v1.RerankRequest
+	29, // 42: poterne.worker.v1.WorkerService.Tokenize:input_type -> poterne.worker.v1.TokenizeRequest
+	38, // 43: poterne.worker.v1.WorkerService.InferTensors:input_type -> poterne.worker.v1.InferTensorsRequest
+	38, // 44: poterne.worker.v1.WorkerService.InferTensorsStream:input_type -> poterne.worker.v1.InferTensorsRequest
+	39, // 45: poterne.worker.v1.WorkerService.GetTensorModel:input_type -> poterne.worker.v1.GetTensorModelRequest
+	40, // 46: poterne.worker.v1.WorkerService.Quantize:input_type -> poterne.worker.v1.QuantizeRequest
+	11, // 47: poterne.worker.v1.WorkerService.WatchState:output_type -> poterne.worker.v1.WatchStateResponse
+	14, // 48: poterne.worker.v1.WorkerService.LoadModel:output_type -> poterne.worker.v1.LoadModelResponse
+	16, // 49: poterne.worker.v1.WorkerService.UnloadModel:output_type -> poterne.worker.v1.UnloadModelResponse
+	20, // 50: poterne.worker.v1.WorkerService.Invoke:output_type -> poterne.worker.v1.InvokeResponse
+	21, // 51: poterne.worker.v1.WorkerService.InvokeStream:output_type -> poterne.worker.v1.InvokeStreamResponse
+	28, // 52: poterne.worker.v1.WorkerService.Embed:output_type -> poterne.worker.v1.EmbedResponse
+	41, // 53: poterne.worker.v1.WorkerService.Rerank:output_type -> poterne.worker.v1.RerankResponse
+	30, // 54: poterne.worker.v1.WorkerService.Tokenize:output_type -> poterne.worker.v1.TokenizeResponse
+	42, // 55: poterne.worker.v1.WorkerService.InferTensors:output_type -> poterne.worker.v1.InferTensorsResponse
+	43, // 56: poterne.worker.v1.WorkerService.InferTensorsStream:output_type -> poterne.worker.v1.InferTensorsStreamResponse
+	44, // 57: poterne.worker.v1.WorkerService.GetTensorModel:output_type -> poterne.worker.v1.GetTensorModelResponse
+	45, // 58: poterne.worker.v1.WorkerService.Quantize:output_type -> poterne.worker.v1.QuantizeResponse
+	47, // [47:59] is the sub-list for method output_type
+	35, // [35:47] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_poterne_worker_v1_worker_proto_init() }
