@@ -59,6 +59,8 @@ func TestTrafficVerbs(t *testing.T) {
 			"budgets set lab --team lab --tokens 2_000_000 --period day --warn 50 --soft", 0,
 			`POST /v1/admin/budgets {"budget":{"amount":2000000,"hard":false,"id":"lab","period":"day","scope":"team","scope_name":"lab","unit":"tokens","warnings":[50]}`, `{"budget":{"id":"lab"}}`, "lab",
 		},
+		{"budgets set lub --team lub --tokens 5 --period day --warn 50 --soft", 0, "POST /v1/admin/budgets {", `{"budget":{"id":"lub"},"warnings":["nobody is in it"]}`, "warning: nobody is in it"},
+		{"prices set smoll --input 1", 0, "POST /v1/admin/prices {", `{"price":{"model":"smoll"},"warnings":["there is none"]}`, "warning: there is none"},
 		{"budgets set lab --money 5 --tokens 5", 2, "", "", ""},
 		{"budgets set lab", 2, "", "", ""},
 		{"budgets set lab --money five", 2, "", "", ""},
