@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"reflect"
 	"strings"
@@ -91,15 +92,15 @@ func TestARefusalSaysWhenToComeAgain(t *testing.T) {
 		after        time.Duration
 		says         string
 	}{
-		"used up":                {budget.Day, 40, 0, 5, untilMidnight, "is used up; it begins anew at 2026-05-11T00:00:00Z"},
-		"a small rest":           {budget.Day, 30, 0, 20, untilMidnight, "too little left for this request; it begins anew at 2026-05-11T00:00:00Z"},
-		"a small rest in hand":   {budget.Day, 30, 5, 20, untilMidnight, "too little left for this request; it begins anew at"},
-		"enough but in hand":     {budget.Day, 0, 30, 20, time.Second, "too little left for this request"},
-		"in hand of a total":     {budget.Total, 0, 30, 20, time.Second, "too little left for this request"},
+		"used up":                {budget.Day, 40, 0, 5, untilMidnight, "is used up: of 40 tokens until 2026-05-11T00:00:00Z, 40 used and 0 reserved, and this request may come to 5; it begins anew then"},
+		"a small rest":           {budget.Day, 30, 0, 20, untilMidnight, "too little left for this request: of 40 tokens until 2026-05-11T00:00:00Z, 30 used and 0 reserved, and this request may come to 20; it begins anew then"},
+		"a small rest in hand":   {budget.Day, 30, 5, 20, untilMidnight, "30 used and 5 reserved, and this request may come to 20; it begins anew then"},
+		"enough but in hand":     {budget.Day, 0, 30, 20, time.Second, "(of the tenant, a day) has too little left for this request: of 40 tokens until 2026-05-11T00:00:00Z, 0 used and 31 reserved"},
+		"in hand of a total":     {budget.Total, 0, 30, 20, time.Second, "(of the tenant, in all) has too little left for this request: of 40 tokens, 0 used and 31 reserved"},
 		"a small rest of all":    {budget.Total, 30, 0, 20, 0, "too little left for this request"},
 		"all of a total is used": {budget.Total, 40, 0, 5, 0, "is used up"},
 		"more than it ever has":  {budget.Day, 0, 0, 41, 0, "is smaller than what this request may come to"},
-		"more, and some is used": {budget.Day, 40, 0, 41, 0, "is smaller than what this request may come to"},
+		"more, and some is used": {budget.Day, 40, 0, 41, 0, "(max_tokens): of 40 tokens until 2026-05-11T00:00:00Z, 40 used and 0 reserved, and this request may come to 41"},
 	} {
 		o := newOffice(t, nil)
 		b := o.budget(budget.Budget{ID: "lab", Scope: budget.Tenant, Every: c.every, Unit: budget.Tokens, Amount: 40, Hard: true})
@@ -118,6 +119,45 @@ func TestARefusalSaysWhenToComeAgain(t *testing.T) {
 			strings.Contains(e.Message, "anew") != (c.after == untilMidnight) {
 			t.Errorf("%s: %v, again after %v", name, err, e.RetryAfter)
 		}
+	}
+}
+
+// A refusal names the budget that the caller is counted by, in the words of its unit, and
+// is no longer than what an error may say.
+func TestARefusalSaysHowTheBudgetStands(t *testing.T) {
+	end := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		b          budget.Budget
+		used, held int64
+		need       int64
+		resets     time.Time
+		says       string
+	}{
+		"money of a team": {
+			budget.Budget{ID: "lab", Scope: budget.Team, Name: "group lab", Every: budget.Month, Unit: budget.Money, Amount: 2_500_000},
+			2_400_000, 1, 200_000, end,
+			`the budget "lab" (of the team "group lab", a month) has too little left for this request: of 2.5 USD until 2026-06-01T00:00:00Z, 2.4 used and 0.000001 reserved, and this request may come to 0.2`,
+		},
+		"a key's in all": {
+			budget.Budget{ID: "ci", Scope: budget.Key, Name: "k1", Every: budget.Total, Unit: budget.Tokens, Amount: 7},
+			8, 0, 2,
+			time.Time{},
+			`the budget "ci" (of the key "k1", in all) is used up: of 7 tokens, 8 used and 0 reserved, and this request may come to 2`,
+		},
+		"nothing": {
+			budget.Budget{ID: "no", Scope: budget.Tenant, Every: budget.Day, Unit: budget.Money},
+			0, 0, 2, end,
+			`the budget "no" (of the tenant, a day) allows nothing: it is of 0 USD until 2026-06-01T00:00:00Z`,
+		},
+	} {
+		if got := refusal(&budget.RefusedError{Budget: c.b, Settled: c.used, Held: c.held, Need: c.need, Resets: c.resets}, "USD"); got != c.says {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	const most = math.MaxInt64
+	long := budget.Budget{ID: strings.Repeat("b", 64), Scope: budget.Team, Name: strings.Repeat("\u200b", 42), Every: budget.Month, Unit: budget.Money, Amount: most - 1}
+	if got := refusal(&budget.RefusedError{Budget: long, Settled: most, Held: most, Need: most, Resets: end}, "USD"); len(got) > 1024 {
+		t.Errorf("%d bytes: %s", len(got), got)
 	}
 }
 
