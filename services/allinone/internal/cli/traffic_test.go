@@ -20,6 +20,12 @@ func TestTrafficVerbs(t *testing.T) {
 	}{
 		{"limits list --tenant acme", 0, "GET /v1/admin/limits?tenant=acme", `{"limits":[{"name":"few","kind":"LIMIT_KIND_TOTAL_TOKENS","amount":"9"}]}`, "few"},
 		{
+			"limits list", 0, "GET /v1/admin/limits", `{"limits":[{"name":"few","match":{"tenants":[],"models":["gpt-*","small"],"routes":["embed"]}},{"name":"all","match":{"models":[]}}]}`,
+			"models=gpt-*,small routes=embed  ",
+		},
+		{"limits list -o json", 0, "GET /v1/admin/limits", `{"limits":[{"name":"few","match":{"models":["gpt-*"]}}]}`, `"models": [`},
+		{"limits set few --amount 9 --routes embed", 0, "PUT /v1/admin/limits/few", `{"limit":{"name":"few","match":{"routes":["embed"]}}}`, "routes=embed"},
+		{
 			"limits set few --kind total-tokens --amount 9 --by tenant,user --models gpt-* --period 90s --check", 0,
 			`PUT /v1/admin/limits/few {"etag":"","limit":{"amount":9,"away":"LIMIT_AWAY_LOCAL","burst":0,"by":["tenant","user"],"disabled":false,"kind":"LIMIT_KIND_TOTAL_TOKENS"`, `{"limit":{"name":"few"}}`, "few",
 		},
