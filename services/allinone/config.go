@@ -13,6 +13,9 @@ import (
 	"github.com/poterne/poterne/services/worker"
 )
 
+// ServiceName is what the program calls itself in its logs and metrics.
+const ServiceName = "poterne"
+
 // The engines that `poterne up` may bring.
 const (
 	// EngineAuto is what was fetched, or what the machine has.

@@ -21,9 +21,10 @@ import (
 // The configurations of the services differ from their defaults in where things
 // lie, and in what one process does not need twice.
 
-func (p *platform) telemetryConfig() telemetry.Config {
-	cfg := telemetry.DefaultConfig(p.cfg.OpsAddr)
-	cfg.LogLevel, cfg.LogFormat, cfg.OTLPEndpoint = p.cfg.LogLevel, p.cfg.LogFormat, p.cfg.OTLPEndpoint
+// Telemetry is how everything reports itself.
+func (c Config) Telemetry() telemetry.Config {
+	cfg := telemetry.DefaultConfig(c.OpsAddr)
+	cfg.LogLevel, cfg.LogFormat, cfg.OTLPEndpoint = c.LogLevel, c.LogFormat, c.OTLPEndpoint
 	return cfg
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/allinone"
 )
 
@@ -23,6 +24,12 @@ of Poterne knows is refused.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Env = os.Environ()
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			if err := telemetry.LogGRPC(allinone.ServiceName, a.version, cfg.Telemetry()); err != nil {
+				return err
+			}
 			return allinone.Run(cmd.Context(), cfg, a.version, a.streams.Out)
 		},
 	}
