@@ -130,6 +130,7 @@ func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
+	cfg.Engines.Batch = p.cfg.EnginesBatch
 	cfg.Engines.LlamaServer.Path = found.LlamaServer
 	// Where none was found, the worker looks beside llama-server and in PATH.
 	cfg.Engines.LlamaServer.Quantize, cfg.Engines.LlamaServer.Perplexity = found.LlamaQuantize, found.LlamaPerplexity
