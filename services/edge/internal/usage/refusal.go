@@ -18,14 +18,14 @@ func refusal(r *budget.RefusedError, currency string) string {
 	if b.Amount == 0 {
 		return head + " allows nothing: it is of " + amount(0) + until(r)
 	}
-	why := " has too little left for this request"
+	why := " has too little left for this request:"
 	switch {
 	case r.Never():
-		why = " is smaller than what this request may come to: shorten the prompt, or ask for fewer tokens (max_tokens)"
+		why = " is smaller than what this request may come to: shorten the prompt, or ask for fewer tokens (max_tokens);"
 	case r.Settled >= b.Amount:
-		why = " is used up"
+		why = " is used up:"
 	}
-	return fmt.Sprintf("%s%s: of %s%s, %s used and %s reserved, and this request may come to %s",
+	return fmt.Sprintf("%s%s of %s%s, %s used and %s reserved, and this request may come to %s",
 		head, why, amount(b.Amount), until(r), n(r.Settled), n(r.Held), n(r.Need))
 }
 

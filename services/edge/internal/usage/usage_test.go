@@ -100,7 +100,7 @@ func TestARefusalSaysWhenToComeAgain(t *testing.T) {
 		"a small rest of all":    {budget.Total, 30, 0, 20, 0, "too little left for this request"},
 		"all of a total is used": {budget.Total, 40, 0, 5, 0, "is used up"},
 		"more than it ever has":  {budget.Day, 0, 0, 41, 0, "is smaller than what this request may come to"},
-		"more, and some is used": {budget.Day, 40, 0, 41, 0, "(max_tokens): of 40 tokens until 2026-05-11T00:00:00Z, 40 used and 0 reserved, and this request may come to 41"},
+		"more, and some is used": {budget.Day, 40, 0, 41, 0, "(max_tokens); of 40 tokens until 2026-05-11T00:00:00Z, 40 used and 0 reserved, and this request may come to 41"},
 	} {
 		o := newOffice(t, nil)
 		b := o.budget(budget.Budget{ID: "lab", Scope: budget.Tenant, Every: c.every, Unit: budget.Tokens, Amount: 40, Hard: true})
