@@ -58,6 +58,12 @@ func (r Reason) Known() bool {
 	return r == Internal || r.HTTPStatus() != http.StatusInternalServerError
 }
 
+// Failure reports whether r tells of something that failed, and not of what the caller
+// asked for: what only a kept answer was to serve, and none was, is refused with 504.
+func (r Reason) Failure() bool {
+	return r.HTTPStatus() >= http.StatusInternalServerError && r != NotCached
+}
+
 // HTTPStatus returns the status code for r; 500 for an unknown reason.
 func (r Reason) HTTPStatus() int {
 	switch r {

@@ -137,7 +137,7 @@ func (o *observer) end(call *observation, err error) {
 	if err != nil {
 		e := apierr.From(err)
 		reason = string(e.Reason)
-		if e.HTTPStatus() >= 500 {
+		if e.Reason.Failure() {
 			level = levelOf(e.Reason)
 			span.SetStatus(codes.Error, reason)
 		}

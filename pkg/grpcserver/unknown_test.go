@@ -29,6 +29,20 @@ func TestWhatIsNotOfferedIsNoWarning(t *testing.T) {
 	}
 }
 
+// Who wants only what is kept, and is told that nothing is, was refused: nothing failed.
+func TestWhatIsNotKeptIsNoWarning(t *testing.T) {
+	f := start(t, &service{unary: func(context.Context) error { return apierr.New(apierr.NotCached, "nothing is kept") }}, nil)
+	if _, err := f.client.UnaryCall(t.Context(), &grpc_testing.SimpleRequest{}); status.Code(err) != codes.FailedPrecondition {
+		t.Fatal(err)
+	}
+	if err := f.end(); err != nil {
+		t.Fatal(err)
+	}
+	if logs := f.logs.String(); strings.Contains(logs, "nothing is kept") {
+		t.Errorf("logged: %s", logs)
+	}
+}
+
 func TestUnknownMethodsAreRefusedInTheUsualShape(t *testing.T) {
 	f := start(t, &service{}, nil)
 	for _, method := range []string{"/grpc.testing.TestService/Nope", "/no.such.Service/Nope", "/x/" + strings.Repeat("y", 500)} {

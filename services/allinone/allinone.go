@@ -90,7 +90,7 @@ type platform struct {
 }
 
 func (p *platform) run(ctx context.Context) (err error) {
-	p.telemetry, err = telemetry.New(ctx, "poterne", p.version, p.telemetryConfig())
+	p.telemetry, err = telemetry.New(ctx, ServiceName, p.version, p.cfg.Telemetry())
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/poterne/poterne/services/worker"
 )
 
+// ServiceName is what the program calls itself in its logs and metrics.
+const ServiceName = "poterne"
+
 // The engines that `poterne up` may bring.
 const (
 	// EngineAuto is what was fetched, or what the machine has.
@@ -33,6 +36,9 @@ type Config struct {
 	TLSCert, TLSKey string
 	// Engine is EngineAuto or EngineSim.
 	Engine string
+	// EnginesBatch has engines without a GPU be batch work to Linux's scheduler, which do
+	// not interrupt what asks them.
+	EnginesBatch bool
 	// FetchFrom is the prefixes of URIs that models' files may be fetched from,
 	// without credentials; none allows files of this machine only.
 	FetchFrom []string
@@ -75,7 +81,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DataDir: ".poterne", HTTPAddr: "127.0.0.1:8080", GRPCAddr: "127.0.0.1:9090", OpsAddr: "127.0.0.1:9100",
-		Engine: EngineAuto, MCP: true, LogLevel: "warn", LogFormat: "text", DrainTimeout: 30 * time.Second,
+		Engine: EngineAuto, EnginesBatch: worker.DefaultConfig().Engines.Batch, MCP: true, LogLevel: "warn", LogFormat: "text", DrainTimeout: 30 * time.Second,
 	}
 }
 

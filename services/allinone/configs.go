@@ -21,9 +21,10 @@ import (
 // The configurations of the services differ from their defaults in where things
 // lie, and in what one process does not need twice.
 
-func (p *platform) telemetryConfig() telemetry.Config {
-	cfg := telemetry.DefaultConfig(p.cfg.OpsAddr)
-	cfg.LogLevel, cfg.LogFormat, cfg.OTLPEndpoint = p.cfg.LogLevel, p.cfg.LogFormat, p.cfg.OTLPEndpoint
+// Telemetry is how everything reports itself.
+func (c Config) Telemetry() telemetry.Config {
+	cfg := telemetry.DefaultConfig(c.OpsAddr)
+	cfg.LogLevel, cfg.LogFormat, cfg.OTLPEndpoint = c.LogLevel, c.LogFormat, c.OTLPEndpoint
 	return cfg
 }
 
@@ -129,6 +130,7 @@ func (p *platform) workerConfig(found parts.Parts) (*worker.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
+	cfg.Engines.Batch = p.cfg.EnginesBatch
 	cfg.Engines.LlamaServer.Path = found.LlamaServer
 	// Where none was found, the worker looks beside llama-server and in PATH.
 	cfg.Engines.LlamaServer.Quantize, cfg.Engines.LlamaServer.Perplexity = found.LlamaQuantize, found.LlamaPerplexity

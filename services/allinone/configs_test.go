@@ -12,7 +12,7 @@ import (
 )
 
 // The worker is given the quantiser that was found, and none where only the
-// simulated engine runs.
+// simulated engine runs, and whether engines are batch work.
 func TestTheWorkerIsGivenTheQuantiser(t *testing.T) {
 	p := &platform{cfg: DefaultConfig(), dir: &dataDir{path: t.TempDir()}}
 	cfg, err := p.workerConfig(parts.Parts{LlamaServer: "/e/llama-server", LlamaQuantize: "/q/llama-quantize", LlamaPerplexity: "/e/llama-perplexity"})
@@ -25,6 +25,13 @@ func TestTheWorkerIsGivenTheQuantiser(t *testing.T) {
 	cfg, err = p.workerConfig(parts.Parts{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !cfg.Engines.Batch {
+		t.Error("by default engines are not batch work")
+	}
+	p.cfg.EnginesBatch = false
+	if cfg, err := p.workerConfig(parts.Parts{}); err != nil || cfg.Engines.Batch {
+		t.Errorf("told otherwise, %v", err)
 	}
 	if l := cfg.Engines.LlamaServer; l.Path != "" || l.Quantize != "" || l.Perplexity != "" {
 		t.Errorf("of the simulator: %+v", l)

@@ -129,6 +129,7 @@ what is given (--soft=false has it refuse again).`,
 			if err := c.call(cmd.Context(), http.MethodPost, budgetsPath, map[string]any{"budget": b, "tenant": tenant}, &out); err != nil {
 				return err
 			}
+			a.warn("", out["warnings"])
 			return a.printBudgets([]any{out["budget"]})
 		},
 	}

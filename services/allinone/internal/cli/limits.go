@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,12 +31,37 @@ func (a *app) limitsCommand() *cobra.Command {
 }
 
 func limitColumns() []column {
-	return columns("NAME name", "KIND kind LIMIT_KIND_", "AMOUNT amount", "PERIOD period", "BURST burst 0", "BY by", "AWAY away LIMIT_AWAY_", "DISABLED disabled", "ETAG etag")
+	return columns("NAME name", "KIND kind LIMIT_KIND_", "AMOUNT amount", "PERIOD period", "BURST burst 0", "BY by", "MATCH match", "AWAY away LIMIT_AWAY_", "DISABLED disabled", "ETAG etag")
+}
+
+func (a *app) printLimits(limits []any) error {
+	if a.settings.output != "table" {
+		return a.print(limits, nil)
+	}
+	for _, item := range limits {
+		if limit, ok := item.(map[string]any); ok {
+			limit["match"] = matched(limit["match"])
+		}
+	}
+	return a.print(limits, limitColumns())
+}
+
+// matched writes which requests a limit is about, such as models=gpt-* routes=embed,infer;
+// "" is all of them.
+func matched(match any) string {
+	members, _ := match.(map[string]any)
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if list, _ := members[name].([]any); len(list) > 0 {
+			parts = append(parts, name+"="+cell(list))
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 func (a *app) limitsListCommand(tenant *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List limits; -o yaml shows which requests they are about", Args: noArgs,
+		Use: "list", Short: "List limits, and which requests they are about", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -44,7 +71,7 @@ func (a *app) limitsListCommand(tenant *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(limits, limitColumns())
+			return a.printLimits(limits)
 		},
 	}
 }
@@ -77,7 +104,7 @@ func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodPut, joinPath(limitsPath, args[0]), body, &out); err != nil {
 				return err
 			}
-			return a.print([]any{out["limit"]}, limitColumns())
+			return a.printLimits([]any{out["limit"]})
 		},
 	}
 	f := cmd.Flags()

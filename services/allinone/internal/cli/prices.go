@@ -114,6 +114,7 @@ func (a *app) setPrice(cmd *cobra.Command, price map[string]any, from string) er
 	if err := c.call(cmd.Context(), http.MethodPost, pricesPath, map[string]any{"price": price}, &out); err != nil {
 		return err
 	}
+	a.warn("", out["warnings"])
 	return a.printPrices([]any{out["price"]})
 }
 

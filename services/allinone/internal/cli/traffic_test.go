@@ -20,6 +20,12 @@ func TestTrafficVerbs(t *testing.T) {
 	}{
 		{"limits list --tenant acme", 0, "GET /v1/admin/limits?tenant=acme", `{"limits":[{"name":"few","kind":"LIMIT_KIND_TOTAL_TOKENS","amount":"9"}]}`, "few"},
 		{
+			"limits list", 0, "GET /v1/admin/limits", `{"limits":[{"name":"few","match":{"tenants":[],"models":["gpt-*","small"],"routes":["embed"]}},{"name":"all","match":{"models":[]}}]}`,
+			"models=gpt-*,small routes=embed  ",
+		},
+		{"limits list -o json", 0, "GET /v1/admin/limits", `{"limits":[{"name":"few","match":{"models":["gpt-*"]}}]}`, `"models": [`},
+		{"limits set few --amount 9 --routes embed", 0, "PUT /v1/admin/limits/few", `{"limit":{"name":"few","match":{"routes":["embed"]}}}`, "routes=embed"},
+		{
 			"limits set few --kind total-tokens --amount 9 --by tenant,user --models gpt-* --period 90s --check", 0,
 			`PUT /v1/admin/limits/few {"etag":"","limit":{"amount":9,"away":"LIMIT_AWAY_LOCAL","burst":0,"by":["tenant","user"],"disabled":false,"kind":"LIMIT_KIND_TOTAL_TOKENS"`, `{"limit":{"name":"few"}}`, "few",
 		},
@@ -59,6 +65,8 @@ func TestTrafficVerbs(t *testing.T) {
 			"budgets set lab --team lab --tokens 2_000_000 --period day --warn 50 --soft", 0,
 			`POST /v1/admin/budgets {"budget":{"amount":2000000,"hard":false,"id":"lab","period":"day","scope":"team","scope_name":"lab","unit":"tokens","warnings":[50]}`, `{"budget":{"id":"lab"}}`, "lab",
 		},
+		{"budgets set lub --team lub --tokens 5 --period day --warn 50 --soft", 0, "POST /v1/admin/budgets {", `{"budget":{"id":"lub"},"warnings":["nobody is in it"]}`, "warning: nobody is in it"},
+		{"prices set smoll --input 1", 0, "POST /v1/admin/prices {", `{"price":{"model":"smoll"},"warnings":["there is none"]}`, "warning: there is none"},
 		{"budgets set lab --money 5 --tokens 5", 2, "", "", ""},
 		{"budgets set lab", 2, "", "", ""},
 		{"budgets set lab --money five", 2, "", "", ""},

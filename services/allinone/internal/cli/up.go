@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/allinone"
 )
 
@@ -23,6 +24,12 @@ of Poterne knows is refused.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Env = os.Environ()
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			if err := telemetry.LogGRPC(allinone.ServiceName, a.version, cfg.Telemetry()); err != nil {
+				return err
+			}
 			return allinone.Run(cmd.Context(), cfg, a.version, a.streams.Out)
 		},
 	}
@@ -34,6 +41,7 @@ of Poterne knows is refused.`,
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "a certificate with its chain (PEM): REST and gRPC over TLS; it is read again when it changes")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "its key (PEM), which nobody else may be able to read")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "auto (real models) or sim (a simulated engine)")
+	f.BoolVar(&cfg.EnginesBatch, "engines-batch", cfg.EnginesBatch, "on Linux, have engines without a GPU be batch work to the scheduler, which does not interrupt the rest")
 	f.StringArrayVar(&cfg.ReadSources, "read-sources", nil, "an absolute directory whose models MLflow's clients may have read and registered; may be repeated")
 	f.StringArrayVar(&cfg.FetchFrom, "fetch-from", nil, "a prefix of URIs that models' files may be fetched from, such as hf://organisation or https://host/path; may be repeated")
 	f.StringArrayVar(&cfg.OIDCIssuers, "oidc-issuer", nil, "an OpenID provider whose tokens are accepted (claims tenant, roles, groups); may be repeated")

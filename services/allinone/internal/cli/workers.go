@@ -22,10 +22,11 @@ func (a *app) workersCommand() *cobra.Command {
 			return a.print(workers, nil)
 		}
 		return a.print(modelRows(workers), columns("WORKER worker", "ADDRESS address", "CONNECTED connected", "DRAINING draining",
-			"MODEL model.name", "ENGINE model.engine", "STATE model.state", "FETCHED fetched", "ACTIVE model.active", "QUEUED model.queued", "ERROR model.error"))
+			"MODEL model.name", "ENGINE model.engine", "STATE model.state", "FETCHED fetched", "ACTIVE model.active", "QUEUED model.queued", "ERROR error"))
 	}
 	workers := group("workers", "Workers and what they serve", a.workersLiftCommand(), a.workersGetCommand(), &cobra.Command{
 		Use: "list", Short: "List the workers that inference sees", Args: noArgs, RunE: list,
+		Long: "List the workers that inference sees. An ERROR is its beginning: poterne workers get WORKER and -o json show all of it.",
 	})
 	workers.RunE = list
 	return workers
@@ -63,6 +64,10 @@ func (a *app) workersLiftCommand() *cobra.Command {
 	}
 }
 
+// maxListedError is how many characters of what a model failed with a line of the list
+// has room for.
+const maxListedError = 72
+
 // modelRows is a row for each model of each worker, and one for a worker that
 // has none.
 func modelRows(workers []any) []any {
@@ -71,7 +76,7 @@ func modelRows(workers []any) []any {
 		row := func(model any) map[string]any {
 			return map[string]any{
 				"worker": lookup(w, "state.worker_id"), "address": lookup(w, "address"), "connected": lookup(w, "connected"),
-				"draining": lookup(w, "state.draining"), "model": model, "fetched": fetched(lookup(model, "fetch")),
+				"draining": lookup(w, "state.draining"), "model": model, "fetched": fetched(lookup(model, "fetch")), "error": shortened(lookup(model, "error"), maxListedError),
 			}
 		}
 		models, _ := lookup(w, "state.models").([]any)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -32,5 +33,26 @@ func TestWorkersGet(t *testing.T) {
 	}
 	if code, _, _ := run(t, gateway, "", "workers", "oops"); code != 2 {
 		t.Errorf("a verb that is not there: code %d", code)
+	}
+}
+
+// What a model failed with does not break the lines of the list; it is all there where one
+// worker is looked at, and for scripts.
+func TestWorkersTableIsOfLines(t *testing.T) {
+	why := "the model needs 99999999999 bytes\nand " + strings.Repeat("that is more than there is ", 15) + "at all"
+	gateway := answer(200, `{"workers":[{"connected":true,"state":{"worker_id":"a","models":[{"name":"m","state":"MODEL_STATE_FAILED","error":`+strconv.Quote(why)+`}]}}]}`)
+	_, out, _ := run(t, gateway, "", "workers")
+	for line := range strings.SplitSeq(out, "\n") {
+		if len([]rune(line)) > 200 {
+			t.Errorf("%d characters: %s", len(line), line)
+		}
+	}
+	if !strings.Contains(out, "the model needs 99999999999 bytes and that") || !strings.Contains(out, "…") {
+		t.Errorf("got %s", out)
+	}
+	for _, args := range []string{"workers get a", "workers -o json", "workers list -o yaml"} {
+		if _, out, _ := run(t, gateway, "", strings.Fields(args)...); !strings.Contains(out, "is at all") {
+			t.Errorf("%s: %s", args, out)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/poterne/poterne/pkg/servicecmd"
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/edge"
 	"github.com/poterne/poterne/services/edge/internal/acmecert"
 	"github.com/poterne/poterne/services/edge/internal/filebucket"
@@ -24,6 +25,9 @@ func main() {
 
 func run(ctx context.Context, cfg *edge.Config) error {
 	servicecmd.CalmMonitor()
+	if err := telemetry.LogGRPC(edge.ServiceName, version, cfg.Telemetry); err != nil {
+		return err
+	}
 	s, err := edge.New(ctx, *cfg, edge.WithVersion(version), edge.WithRedis(openRedis), edge.WithACME(acmecert.Open),
 		edge.WithFirewall(ruleset.Open), edge.WithSharedCache(openSharedCache), edge.WithConversations(openConversations),
 		edge.WithMCP(mcpserver.Open), edge.WithFileBucket(filebucket.Open))

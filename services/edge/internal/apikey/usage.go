@@ -8,6 +8,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/lifecycle"
 	"github.com/poterne/poterne/pkg/telemetry"
+	"github.com/poterne/poterne/services/edge/internal/follow"
 )
 
 // useInterval is how often last uses are written, and to what they are exact.
@@ -106,19 +107,25 @@ func (m *Manager) Components() []lifecycle.Component {
 }
 
 func (m *Manager) follow(ctx context.Context) error {
-	away := false
+	var outage follow.Outage
 	return lifecycle.Every(ctx, m.clock, m.cfg.PollInterval, nil, func(ctx context.Context) error {
 		err := m.cache.Poll(ctx)
-		if err != nil && ctx.Err() == nil {
-			m.cache.metrics.KeyStoreFailure(ctx)
-			if !away { // once: it is asked several times a second
-				m.log.ErrorContext(ctx, "the store of API keys is away; known keys go on for a while",
-					slog.Duration("stale_for", m.cfg.StaleFor), telemetry.Err(err))
-			}
-		} else if away && err == nil {
-			m.log.InfoContext(ctx, "the store of API keys is back")
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end was asked for
 		}
-		away = err != nil
+		if err != nil {
+			m.cache.metrics.KeyStoreFailure(ctx)
+		}
+		switch outage.Polled(err) {
+		case follow.Late:
+			m.log.InfoContext(ctx, "the store of API keys is slow to answer; it is asked again", telemetry.Err(err))
+		case follow.Away:
+			m.log.ErrorContext(ctx, "the store of API keys is away; known keys go on for a while",
+				slog.Duration("stale_for", m.cfg.StaleFor), telemetry.Err(err))
+		case follow.Back:
+			m.log.InfoContext(ctx, "the store of API keys is back")
+		case follow.Nothing:
+		}
 		return nil
 	})
 }

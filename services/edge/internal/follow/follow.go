@@ -28,8 +28,12 @@ const (
 	maxLookups = 16
 )
 
-// ErrAway says that a record cannot be judged now.
-var ErrAway = errors.New("the store does not answer")
+var (
+	// ErrAway says that a record cannot be judged now.
+	ErrAway = errors.New("the store does not answer")
+	// ErrLate says that the time of a poll was over before the store had answered.
+	ErrLate = errors.New("the store did not answer within " + storeTimeout.String())
+)
 
 // Store is what is followed. Changes have revisions that are committed in their
 // order.
@@ -192,10 +196,19 @@ func (c *Cache[R]) Apply(r R) {
 	c.unknown.Remove(c.o.Name(r))
 }
 
-// Poll brings what is remembered up to the store's state.
+// Poll brings what is remembered up to the store's state; ErrLate when that takes too
+// long.
 func (c *Cache[R]) Poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	bounded, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	err := c.poll(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", ErrLate, err)
+	}
+	return err
+}
+
+func (c *Cache[R]) poll(ctx context.Context) error {
 	start := c.o.Clock.Now()
 	latest, err := c.store.Revision(ctx)
 	if err != nil {

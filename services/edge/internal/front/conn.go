@@ -167,7 +167,7 @@ func (c *conn) answer(req *http.Request) bool {
 	w := &response{conn: c, req: req, handlers: c.srv.fields.get(), length: -1}
 	w.body, _ = req.Body.(*body)
 	w.wantsClose = req.Close
-	c.srv.http.Handler.ServeHTTP(w, req)
+	c.srv.handler.ServeHTTP(w, req)
 	c.release()
 	keep := w.finish()
 	if req.MultipartForm != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -208,10 +209,22 @@ func newBoth(tb testing.TB) *both {
 	b.addr = start(tb, b.own, one).addr
 	lis, server := listen(tb), newHTTP(b.std, io.Discard)
 	one(server)
+	closeFaulty(server)
 	b.stdAddr = lis.Addr().String()
-	go func() { _ = server.Serve(lis) }()
+	go func() { _ = server.Serve(replaying{lis}) }()
 	tb.Cleanup(func() { _ = server.Close() })
 	return b
+}
+
+// replaying has a server of its connections know of faulty framing.
+type replaying struct{ net.Listener }
+
+func (l replaying) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &replayed{Conn: c}, nil
 }
 
 // compare gives raw to both, and fails where they differ.

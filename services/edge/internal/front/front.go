@@ -35,10 +35,11 @@ const (
 // http.ResponseController, and knows EnableFullDuplex, which is always on. It has no
 // Hijack and no trailers: requests that ask for either go to net/http.
 type Server struct {
-	http  *http.Server
-	most  int         // connections
-	watch *watcher    // nil: connections cannot be watched here, and all go to net/http
-	tls   *tls.Config // nil: in the clear
+	http    *http.Server
+	handler http.Handler // as it was given
+	most    int          // connections
+	watch   *watcher     // nil: connections cannot be watched here, and all go to net/http
+	tls     *tls.Config  // nil: in the clear
 
 	pool    *buffers.Pool
 	fields  fields
@@ -58,13 +59,14 @@ type Server struct {
 // server itself serves what is handed on to it.
 func New(server *http.Server, connections int) *Server {
 	s := &Server{
-		http: server, most: connections, pool: buffers.New(bufferSize, keptSize), conns: make(map[uint64]*conn),
+		http: server, handler: server.Handler, most: connections, pool: buffers.New(bufferSize, keptSize), conns: make(map[uint64]*conn),
 		handed: &handedOver{conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
 	if server.TLSConfig != nil {
 		// net/http changes its own once it serves, which a hook of this one may look at.
 		s.tls, server.TLSConfig = server.TLSConfig, server.TLSConfig.Clone()
 	}
+	closeFaulty(server)
 	s.ctx = context.WithValue(context.Background(), http.ServerContextKey, server)
 	return s
 }
@@ -141,7 +143,7 @@ func (s *Server) open(rwc net.Conn) {
 			s.handed.give(tls.Server(rwc, s.tls))
 			return
 		}
-		s.handed.give(rwc)
+		s.handed.give(&replayed{Conn: rwc})
 		return
 	}
 	s.mu.Lock()

@@ -53,27 +53,33 @@ func (c *conn) handOver() {
 	read := bytes.Clone(c.in.Bytes())
 	_, _ = c.in.Discard(len(read)) // it lets the buffer go
 	switch {
+	case c.secured == nil:
+		c.srv.handed.give(&replayed{Conn: c.rwc, read: read})
 	case len(read) == 0:
 		c.srv.handed.give(c.rwc) // HTTP/2 wants the *tls.Conn itself
-	case c.secured != nil:
-		c.srv.handed.give(&replayedTLS{replayed{Conn: c.rwc, read: read}, c.secured})
 	default:
-		c.srv.handed.give(&replayed{Conn: c.rwc, read: read})
+		c.srv.handed.give(&replayedTLS{replayed{Conn: c.rwc, read: read}, c.secured})
 	}
 }
 
 // replayed begins with what was read of a connection.
 type replayed struct {
 	net.Conn
-	read []byte
+	read  []byte
+	frame framing
 }
+
+func (r *replayed) framing() *framing { return &r.frame }
 
 // Read reads.
 func (r *replayed) Read(p []byte) (int, error) {
 	if len(r.read) == 0 {
-		return r.Conn.Read(p)
+		n, err := r.Conn.Read(p)
+		r.frame.saw(p[:n])
+		return n, err
 	}
 	n := copy(p, r.read)
+	r.frame.saw(p[:n])
 	if r.read = r.read[n:]; len(r.read) == 0 {
 		r.read = nil
 	}

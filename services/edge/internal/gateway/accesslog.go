@@ -29,12 +29,12 @@ const maxStrangersLines = 60
 // maxLoggedPath bounds what a client can make us write.
 const maxLoggedPath = 128
 
-func (l *accessLog) request(ctx context.Context, r *http.Request, route string, status int, now time.Time, took time.Duration) {
+func (l *accessLog) request(ctx context.Context, r *http.Request, route string, status int, refused bool, now time.Time, took time.Duration) {
 	level := slog.LevelDebug
 	switch {
 	case status == http.StatusNotImplemented: // nothing failed: it is not offered
 		level = slog.LevelInfo
-	case status >= http.StatusInternalServerError:
+	case status >= http.StatusInternalServerError && !refused:
 		level = slog.LevelWarn
 	case status >= http.StatusBadRequest:
 		level = slog.LevelInfo

@@ -15,10 +15,11 @@ func TestAccessLog(t *testing.T) {
 	l := &accessLog{log: slog.New(slog.NewTextHandler(&out, nil))}
 	now := time.Unix(1000, 0)
 	r := httptest.NewRequest(http.MethodGet, "/v1/"+strings.Repeat("x", 500), nil)
+	refused := false
 	lines := func(status, n int) int {
 		out.Reset()
 		for range n {
-			l.request(t.Context(), r, unknownRoute, status, now, time.Millisecond)
+			l.request(t.Context(), r, unknownRoute, status, refused, now, time.Millisecond)
 		}
 		return strings.Count(out.String(), "\n")
 	}
@@ -33,6 +34,10 @@ func TestAccessLog(t *testing.T) {
 	}
 	if n := lines(501, 1); n != 1 || !strings.Contains(out.String(), "level=INFO") {
 		t.Errorf("%d lines of 501, where nothing failed: %s", n, out.String())
+	}
+	refused = true
+	if n := lines(504, 1); n != 1 || !strings.Contains(out.String(), "level=INFO") {
+		t.Errorf("%d lines of 504, which was the caller's wish: %s", n, out.String())
 	}
 	if n := lines(404, 100) + lines(401, 100); n != maxStrangersLines {
 		t.Errorf("%d lines that strangers caused", n)

@@ -44,6 +44,9 @@ func tensorPath(path string) bool { return path == "/v2" || strings.HasPrefix(pa
 // refused here, before there was a call, is noted for the audit trail.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	err = middleware.Refuse(r.Context(), err)
+	if out, ok := w.(*writer); ok {
+		out.refused = !apierr.ReasonOf(err).Failure()
+	}
 	id := requestid.FromContext(r.Context())
 	if anthropicRequest(r) {
 		httperr.WriteAnthropic(w, id, err)

@@ -26,6 +26,7 @@ type writer struct {
 	pace    pace.Pace
 	slow    func(side string) // told when the client does not keep it
 	status  int
+	refused bool // by what the caller wants or may, whatever the status
 }
 
 // withLimits bounds what the client of a request can hold up: its body, and

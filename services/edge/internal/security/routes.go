@@ -39,17 +39,23 @@ func (s *Security) openRoutes(ctx context.Context, cfg Config, d Deps, db *sqldb
 	s.routes = follower.Component()
 	s.RouteAdmin = routeserver.New(routeserver.Deps{
 		Store: store, Follower: follower, Router: s.Routes, Clock: d.Clock, Log: d.Telemetry.Logger,
-		Task: func(model string) (commonv1.Task, bool) {
-			name, reference := route.Reference(model)
-			m, err := s.models.Find(name, reference, cfg.Authz.PlatformTenant)
-			if err != nil || len(m.Versions) == 0 {
-				return commonv1.Task_TASK_UNSPECIFIED, !errors.Is(err, authz.ErrNoModel)
-			}
-			return m.Versions[0].Task, true
-		},
+		Task: s.task(cfg.Authz.PlatformTenant),
 	})
 	s.Allowance = &allowance{authorizer: authorizer, methods: authz.Table()}
 	return nil
+}
+
+// task returns what tells what a model is for, and whether it is known; true where nobody
+// can tell.
+func (s *Security) task(platform string) func(model string) (commonv1.Task, bool) {
+	return func(model string) (commonv1.Task, bool) {
+		name, reference := route.Reference(model)
+		m, err := s.models.Find(name, reference, platform)
+		if err != nil || len(m.Versions) == 0 {
+			return commonv1.Task_TASK_UNSPECIFIED, !errors.Is(err, authz.ErrNoModel)
+		}
+		return m.Versions[0].Task, true
+	}
 }
 
 // allowance says whether a request may be answered by another model than it names.

@@ -27,6 +27,10 @@ func (s *Security) openUsage(ctx context.Context, cfg Config, d Deps, db *sqldb.
 		s.close = append(s.close, s.usage.Close)
 		s.Meters = append(s.Meters, s.usage.Meter)
 	}
-	s.Usage = usage.NewServer(s.usage, s.deps.Authorizer, d.Telemetry.Logger)
+	task := s.task(cfg.Authz.PlatformTenant)
+	s.Usage = usage.NewServer(s.usage, usage.ServerDeps{
+		Authorizer: s.deps.Authorizer, Keys: s.keys, Log: d.Telemetry.Logger,
+		Model: func(reference string) bool { _, known := task(reference); return known },
+	})
 	return nil
 }

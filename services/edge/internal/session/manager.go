@@ -287,19 +287,25 @@ func (m *Manager) Components() []lifecycle.Component {
 }
 
 func (m *Manager) run(ctx context.Context) error {
-	away := false
+	var outage follow.Outage
 	return lifecycle.Every(ctx, m.clock, m.cfg.PollInterval, nil, func(ctx context.Context) error {
 		err := m.turn(ctx)
-		if err != nil && ctx.Err() == nil {
-			m.metrics.SessionStoreFailure(ctx)
-			if !away { // once: it is asked several times a second
-				m.log.ErrorContext(ctx, "the store of sessions is away; known ones go on for a while",
-					slog.Duration("stale_for", m.cfg.StaleFor), telemetry.Err(err))
-			}
-		} else if away && err == nil {
-			m.log.InfoContext(ctx, "the store of sessions is back")
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end was asked for
 		}
-		away = err != nil
+		if err != nil {
+			m.metrics.SessionStoreFailure(ctx)
+		}
+		switch outage.Polled(err) {
+		case follow.Late:
+			m.log.InfoContext(ctx, "the store of sessions is slow to answer; it is asked again", telemetry.Err(err))
+		case follow.Away:
+			m.log.ErrorContext(ctx, "the store of sessions is away; known ones go on for a while",
+				slog.Duration("stale_for", m.cfg.StaleFor), telemetry.Err(err))
+		case follow.Back:
+			m.log.InfoContext(ctx, "the store of sessions is back")
+		case follow.Nothing:
+		}
 		return nil
 	})
 }

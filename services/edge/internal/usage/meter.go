@@ -3,7 +3,6 @@ package usage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"sync/atomic"
@@ -171,16 +170,7 @@ func (m *Meter) refuse(ctx context.Context, d metering.Demand, err error) error 
 	m.metrics.BudgetRefused(ctx, string(b.Scope))
 	m.refused(b)
 	audit.From(ctx).AddFinding(findingRefused)
-	text := "the budget %q (%s) has too little left for this request"
-	switch {
-	case b.Amount == 0:
-		text = "the budget %q (%s) allows nothing"
-	case refused.Never():
-		text = "the budget %q (%s) is smaller than what this request may come to: shorten the prompt, or ask for fewer tokens (max_tokens)"
-	case refused.Settled >= b.Amount:
-		text = "the budget %q (%s) is used up"
-	}
-	text = fmt.Sprintf(text, b.ID, scopeText(b))
+	text := refusal(refused, m.book.Load().Currency())
 	explainRefused(ctx, b, text)
 	e := apierr.New(apierr.QuotaExceeded, "%s", text)
 	switch {
@@ -188,18 +178,9 @@ func (m *Meter) refuse(ctx context.Context, d metering.Demand, err error) error 
 	case refused.InHand():
 		e = e.WithRetryAfter(retryAfter)
 	case !refused.Resets.IsZero():
-		e = apierr.New(apierr.QuotaExceeded, "%s; it begins anew at %s", text, refused.Resets.UTC().Format(time.RFC3339)).
-			WithRetryAfter(refused.Resets.Sub(m.clock.Now()))
+		e = apierr.New(apierr.QuotaExceeded, "%s; it begins anew then", text).WithRetryAfter(refused.Resets.Sub(m.clock.Now()))
 	}
 	return e.WithMetadata("budget", b.ID).WithMetadata("period", string(b.Every)).WithMetadata("unit", string(b.Unit))
-}
-
-func scopeText(b budget.Budget) string {
-	what := map[budget.Every]string{budget.Day: "a day", budget.Month: "a month", budget.Total: "in all"}[b.Every]
-	if b.Scope == budget.Tenant {
-		return "of the tenant, " + what
-	}
-	return "of a " + string(b.Scope) + ", " + what
 }
 
 func away(err error) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/authz"
 )
 
@@ -26,6 +27,24 @@ type Authorizer interface {
 	Allowed(ctx context.Context, c identity.Caller, action string, r authz.Resource) bool
 }
 
+// Keys is where API keys are looked up.
+type Keys interface {
+	// Get returns a key; apikey.ErrNotFound when there is none.
+	Get(ctx context.Context, id string) (apikey.Record, error)
+	// List returns keys by id.
+	List(ctx context.Context, f apikey.Filter) ([]apikey.Record, error)
+}
+
+// ServerDeps is what a Server works with; all of it is needed.
+type ServerDeps struct {
+	Authorizer Authorizer
+	Keys       Keys
+	// Model reports whether a model or a version is known (name, name@v3); true where
+	// nobody can tell.
+	Model func(reference string) bool
+	Log   *slog.Logger
+}
+
 // Server is the UsageService. Every method's permission was checked before it is
 // called; what depends on whose something is, is checked here. It is safe for
 // concurrent use.
@@ -33,12 +52,14 @@ type Server struct {
 	edgev1.UnimplementedUsageServiceServer
 	usage *Usage // nil: usage is off
 	authz Authorizer
+	keys  Keys
+	model func(reference string) bool
 	log   *slog.Logger
 }
 
 // NewServer returns a server; u is nil where usage is off.
-func NewServer(u *Usage, a Authorizer, log *slog.Logger) *Server {
-	return &Server{usage: u, authz: a, log: log}
+func NewServer(u *Usage, d ServerDeps) *Server {
+	return &Server{usage: u, authz: d.Authorizer, keys: d.Keys, model: d.Model, log: d.Log}
 }
 
 // begin returns who asks; the steps before have put it there.

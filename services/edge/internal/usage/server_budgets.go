@@ -44,6 +44,10 @@ func (s *Server) SetBudget(ctx context.Context, req *edgev1.SetBudgetRequest) (*
 		return nil, err
 	}
 	audit.From(ctx).SetResource("budget " + b.Tenant + "/" + b.ID)
+	warnings, err := s.counted(ctx, c, b)
+	if err != nil {
+		return nil, err
+	}
 	if b, err = s.usage.budgets.Set(ctx, b, platform); err != nil {
 		return nil, budgetError(err)
 	}
@@ -52,7 +56,7 @@ func (s *Server) SetBudget(ctx context.Context, req *edgev1.SetBudgetRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &edgev1.SetBudgetResponse{Budget: out}, nil
+	return &edgev1.SetBudgetResponse{Budget: out, Warnings: warnings}, nil
 }
 
 // applied has this edge follow a change at once, and returns the budget.

@@ -67,7 +67,7 @@ func (s *Server) SetPrice(ctx context.Context, req *edgev1.SetPriceRequest) (*ed
 	if err := s.usage.follow(ctx); err != nil {
 		return nil, storeError(err)
 	}
-	return &edgev1.SetPriceResponse{Price: priceMessage(p)}, nil
+	return &edgev1.SetPriceResponse{Price: priceMessage(p), Warnings: s.unknown(p)}, nil
 }
 
 // ListPrices lists prices.

@@ -91,15 +91,15 @@ func TestARefusalSaysWhenToComeAgain(t *testing.T) {
 		after        time.Duration
 		says         string
 	}{
-		"used up":                {budget.Day, 40, 0, 5, untilMidnight, "is used up; it begins anew at 2026-05-11T00:00:00Z"},
-		"a small rest":           {budget.Day, 30, 0, 20, untilMidnight, "too little left for this request; it begins anew at 2026-05-11T00:00:00Z"},
-		"a small rest in hand":   {budget.Day, 30, 5, 20, untilMidnight, "too little left for this request; it begins anew at"},
-		"enough but in hand":     {budget.Day, 0, 30, 20, time.Second, "too little left for this request"},
-		"in hand of a total":     {budget.Total, 0, 30, 20, time.Second, "too little left for this request"},
+		"used up":                {budget.Day, 40, 0, 5, untilMidnight, "is used up: of 40 tokens until 2026-05-11T00:00:00Z, 40 used and 0 reserved, and this request may come to 5; it begins anew then"},
+		"a small rest":           {budget.Day, 30, 0, 20, untilMidnight, "too little left for this request: of 40 tokens until 2026-05-11T00:00:00Z, 30 used and 0 reserved, and this request may come to 20; it begins anew then"},
+		"a small rest in hand":   {budget.Day, 30, 5, 20, untilMidnight, "30 used and 5 reserved, and this request may come to 20; it begins anew then"},
+		"enough but in hand":     {budget.Day, 0, 30, 20, time.Second, "(of the tenant, a day) has too little left for this request: of 40 tokens until 2026-05-11T00:00:00Z, 0 used and 31 reserved"},
+		"in hand of a total":     {budget.Total, 0, 30, 20, time.Second, "(of the tenant, in all) has too little left for this request: of 40 tokens, 0 used and 31 reserved"},
 		"a small rest of all":    {budget.Total, 30, 0, 20, 0, "too little left for this request"},
 		"all of a total is used": {budget.Total, 40, 0, 5, 0, "is used up"},
 		"more than it ever has":  {budget.Day, 0, 0, 41, 0, "is smaller than what this request may come to"},
-		"more, and some is used": {budget.Day, 40, 0, 41, 0, "is smaller than what this request may come to"},
+		"more, and some is used": {budget.Day, 40, 0, 41, 0, "(max_tokens); of 40 tokens until 2026-05-11T00:00:00Z, 40 used and 0 reserved, and this request may come to 41"},
 	} {
 		o := newOffice(t, nil)
 		b := o.budget(budget.Budget{ID: "lab", Scope: budget.Tenant, Every: c.every, Unit: budget.Tokens, Amount: 40, Hard: true})

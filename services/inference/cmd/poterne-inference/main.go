@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/poterne/poterne/pkg/servicecmd"
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/inference"
 )
 
@@ -18,6 +19,9 @@ func main() {
 
 func run(ctx context.Context, cfg *inference.Config) error {
 	servicecmd.CalmMonitor()
+	if err := telemetry.LogGRPC(inference.ServiceName, version, cfg.Telemetry); err != nil {
+		return err
+	}
 	restore := servicecmd.RoomyHeap()
 	defer restore()
 	s, err := inference.New(ctx, *cfg, inference.WithVersion(version))

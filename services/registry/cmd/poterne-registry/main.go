@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/poterne/poterne/pkg/servicecmd"
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/registry"
 	"github.com/poterne/poterne/services/registry/internal/artifact"
 	"github.com/poterne/poterne/services/registry/internal/content"
@@ -20,6 +21,9 @@ func main() {
 
 func run(ctx context.Context, cfg *registry.Config) error {
 	servicecmd.CalmMonitor()
+	if err := telemetry.LogGRPC(registry.ServiceName, version, cfg.Telemetry); err != nil {
+		return err
+	}
 	s, err := registry.New(ctx, *cfg, registry.WithVersion(version), registry.WithBuckets(openBucket))
 	if err != nil {
 		return err

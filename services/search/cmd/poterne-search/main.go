@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/poterne/poterne/pkg/servicecmd"
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/search"
 )
 
@@ -18,6 +19,9 @@ func main() {
 
 func run(ctx context.Context, cfg *search.Config) error {
 	servicecmd.CalmMonitor()
+	if err := telemetry.LogGRPC(search.ServiceName, version, cfg.Telemetry); err != nil {
+		return err
+	}
 	s, err := search.New(ctx, *cfg, search.WithVersion(version))
 	if err != nil {
 		return err

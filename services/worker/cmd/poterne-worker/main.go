@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/poterne/poterne/pkg/servicecmd"
+	"github.com/poterne/poterne/pkg/telemetry"
 	"github.com/poterne/poterne/services/worker"
 )
 
@@ -18,6 +19,9 @@ func main() {
 
 func run(ctx context.Context, cfg *worker.Config) error {
 	servicecmd.CalmMonitor()
+	if err := telemetry.LogGRPC(worker.ServiceName, version, cfg.Telemetry); err != nil {
+		return err
+	}
 	restore := servicecmd.RoomyHeap()
 	defer restore()
 	s, err := worker.New(ctx, *cfg, worker.WithVersion(version))

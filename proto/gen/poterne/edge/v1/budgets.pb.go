@@ -35,7 +35,7 @@ type Budget struct {
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// `tenant`, `team` (everybody in a group) or `key` (one API key).
 	Scope string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
-	// The group's name, or the key's id; empty for the tenant.
+	// The group's name, or the id of one of the tenant's API keys; empty for the tenant.
 	ScopeName string `protobuf:"bytes,4,opt,name=scope_name,json=scopeName,proto3" json:"scope_name,omitempty"`
 	// `day`, `month` or `total`.
 	Period string `protobuf:"bytes,5,opt,name=period,proto3" json:"period,omitempty"`
@@ -331,7 +331,11 @@ func (x *SetBudgetRequest) GetTenant() string {
 type SetBudgetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The budget.
-	Budget        *Budget `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budget *Budget `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Why it may count nobody's use: a tenant or a group of which there is no API key now,
+	// as one whose callers have tokens alone, and a key that was revoked. A key that the
+	// tenant does not have is refused.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -369,6 +373,13 @@ func (*SetBudgetResponse) Descriptor() ([]byte, []int) {
 func (x *SetBudgetResponse) GetBudget() *Budget {
 	if x != nil {
 		return x.Budget
+	}
+	return nil
+}
+
+func (x *SetBudgetResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -719,9 +730,10 @@ const file_poterne_edge_v1_budgets_proto_rawDesc = "" +
 	"\tremaining\x18\x05 \x01(\x03R\tremaining\"m\n" +
 	"\x10SetBudgetRequest\x127\n" +
 	"\x06budget\x18\x01 \x01(\v2\x17.poterne.edge.v1.BudgetB\x06\xbaH\x03\xc8\x01\x01R\x06budget\x12 \n" +
-	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\"D\n" +
+	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\"`\n" +
 	"\x11SetBudgetResponse\x12/\n" +
-	"\x06budget\x18\x01 \x01(\v2\x17.poterne.edge.v1.BudgetR\x06budget\"O\n" +
+	"\x06budget\x18\x01 \x01(\v2\x17.poterne.edge.v1.BudgetR\x06budget\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"O\n" +
 	"\x10GetBudgetRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12 \n" +
 	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\"D\n" +

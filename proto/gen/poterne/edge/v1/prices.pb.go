@@ -324,7 +324,10 @@ func (x *SetPriceRequest) GetPrice() *Price {
 type SetPriceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The price.
-	Price         *Price `protobuf:"bytes,1,opt,name=price,proto3" json:"price,omitempty"`
+	Price *Price `protobuf:"bytes,1,opt,name=price,proto3" json:"price,omitempty"`
+	// Why it may be no request's: a model or a version that is not known now. Digests and
+	// variants are not looked for.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +365,13 @@ func (*SetPriceResponse) Descriptor() ([]byte, []int) {
 func (x *SetPriceResponse) GetPrice() *Price {
 	if x != nil {
 		return x.Price
+	}
+	return nil
+}
+
+func (x *SetPriceResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -532,9 +542,10 @@ const file_poterne_edge_v1_prices_proto_rawDesc = "" +
 	"\acreator\x18\b \x01(\tR\acreator\x12\x1a\n" +
 	"\brevision\x18\t \x01(\x03R\brevision\"G\n" +
 	"\x0fSetPriceRequest\x124\n" +
-	"\x05price\x18\x01 \x01(\v2\x16.poterne.edge.v1.PriceB\x06\xbaH\x03\xc8\x01\x01R\x05price\"@\n" +
+	"\x05price\x18\x01 \x01(\v2\x16.poterne.edge.v1.PriceB\x06\xbaH\x03\xc8\x01\x01R\x05price\"\\\n" +
 	"\x10SetPriceResponse\x12,\n" +
-	"\x05price\x18\x01 \x01(\v2\x16.poterne.edge.v1.PriceR\x05price\"~\n" +
+	"\x05price\x18\x01 \x01(\v2\x16.poterne.edge.v1.PriceR\x05price\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"~\n" +
 	"\x11ListPricesRequest\x12\x18\n" +
 	"\ahistory\x18\x01 \x01(\bR\ahistory\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +

@@ -1,0 +1,112 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
+	"github.com/poterne/poterne/services/edge/internal/apikey"
+	"github.com/poterne/poterne/services/edge/internal/authn"
+	"github.com/poterne/poterne/services/edge/internal/authz"
+	"github.com/poterne/poterne/services/edge/internal/budget"
+	"github.com/poterne/poterne/services/edge/internal/price"
+)
+
+// keysAtOnce is how many keys are read at once where a group is looked for.
+const keysAtOnce = 1000
+
+// counted refuses a budget of a key that its tenant does not have, and returns why one
+// may count nobody's use: of tenants and groups only those are known that keys have, and
+// tokens may have others.
+func (s *Server) counted(ctx context.Context, c identity.Caller, b budget.Budget) (warnings []string, err error) {
+	switch b.Scope {
+	case budget.Key:
+		return s.keyOf(ctx, c, b)
+	case budget.Team:
+		return s.holders(ctx, b, fmt.Sprintf("no API key of the tenant %q is in the group %q now: unless tokens are, the budget counts nobody's use", b.Tenant, b.Name),
+			func(r apikey.Record) bool { return slices.Contains(r.Access().Groups, b.Name) })
+	case budget.Tenant:
+		return s.holders(ctx, b, fmt.Sprintf("the tenant %q has no API key now: unless tokens are of it, the budget counts nobody's use", b.Tenant),
+			func(apikey.Record) bool { return true })
+	}
+	return nil, nil
+}
+
+// keyOf refuses a budget of a key that the tenant does not have. Whether another tenant
+// does is told only to who may see that tenant's keys.
+func (s *Server) keyOf(ctx context.Context, c identity.Caller, b budget.Budget) (warnings []string, err error) {
+	rec, err := s.keys.Get(ctx, b.Name)
+	if err != nil && !errors.Is(err, apikey.ErrNotFound) {
+		return nil, keysAway(err)
+	}
+	if err != nil || rec.Tenant != b.Tenant {
+		elsewhere := ""
+		if err == nil && s.sees(ctx, c, rec) {
+			elsewhere = fmt.Sprintf("; it is one of the tenant %q", rec.Tenant)
+		}
+		return nil, apierr.Invalid("budget.scope_name", "the tenant %q has no API key with the id %q%s", b.Tenant, b.Name, elsewhere)
+	}
+	if why := ended(rec, s.usage.now()); why != "" {
+		warnings = append(warnings, fmt.Sprintf("the API key %s %s: the budget counts nobody's use", rec.ID, why))
+	}
+	return warnings, nil
+}
+
+// sees reports whether the caller may look at a key: by the policy, and by what the
+// credentials that were shown are for.
+func (s *Server) sees(ctx context.Context, c identity.Caller, r apikey.Record) bool {
+	p, ok := authn.FromContext(ctx)
+	return ok && p.Grant.Action("api-key", "get") && s.authz.Allowed(ctx, c, "get", authz.Resource{Type: "api-key", ID: r.ID, Tenant: r.Tenant})
+}
+
+// ended is why a key does not hold, and never will again; empty when it may.
+func ended(r apikey.Record, now time.Time) string {
+	switch r.State(now) {
+	case apikey.StateRevoked:
+		return "was revoked"
+	case apikey.StateExpired:
+		return "has expired"
+	case apikey.Active, apikey.StateDisabled:
+	}
+	return ""
+}
+
+// holders returns the warning unless a key of the budget's tenant that holds is one of
+// those that are meant.
+func (s *Server) holders(ctx context.Context, b budget.Budget, warning string, meant func(apikey.Record) bool) ([]string, error) {
+	f := apikey.Filter{Tenant: b.Tenant, State: apikey.Active, Now: s.usage.now(), Limit: keysAtOnce}
+	for {
+		keys, err := s.keys.List(ctx, f)
+		if err != nil {
+			return nil, keysAway(err)
+		}
+		if slices.ContainsFunc(keys, meant) {
+			return nil, nil
+		}
+		if len(keys) < f.Limit {
+			return []string{warning}, nil
+		}
+		f.After = keys[len(keys)-1].ID
+	}
+}
+
+func keysAway(err error) error {
+	return apierr.Wrap(apierr.Unavailable, err, "the store of API keys does not answer").WithRetryAfter(retryAfter)
+}
+
+// unknown returns why a price may be no request's.
+func (s *Server) unknown(p price.Price) []string {
+	t := p.Target
+	switch {
+	case p.Removed || t.Digest != "" || t.Model == price.Every || s.model(t.Reference()):
+		return nil
+	case t.Version > 0 && s.model(t.Model):
+		return []string{fmt.Sprintf("the model %q has no version %d now: no request is billed by this price until it has", t.Model, t.Version)}
+	default:
+		return []string{fmt.Sprintf("there is no model %q now: no request is billed by this price until there is", t.Model)}
+	}
+}
