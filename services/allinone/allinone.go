@@ -141,7 +141,7 @@ func (p *platform) compose(ctx context.Context) (err error) {
 	}
 	// What a worker leaves behind of a request, an error whose text is late, ends with it.
 	workerConn := inproc.New(p.worker.Interceptors(), p.worker.RegisterGRPC, inproc.SameRequest(),
-		inproc.SameEnd(workerv1.WorkerService_Invoke_FullMethodName),
+		inproc.SameEnd(workerv1.WorkerService_Invoke_FullMethodName), //nolint:contextcheck // it asks a context of its own
 		inproc.Sharing(workerv1.WorkerService_Invoke_FullMethodName, workerv1.WorkerService_InvokeStream_FullMethodName))
 	p.discovery.Set(inference.WorkerName, []discovery.Instance{{ID: "local", Service: inference.WorkerName, Addr: "in-process"}})
 
