@@ -202,7 +202,7 @@ func (s *Service) newServers(ctx context.Context) error {
 		return err
 	}
 	// Whoever asks for a chat here makes the request for that, and only reads the answer.
-	conn := inproc.New(s.chain, s.RegisterGRPC, inproc.SameRequest(), inproc.SameEnd(),
+	conn := inproc.New(s.chain, s.RegisterGRPC, inproc.SameRequest(), inproc.SameEnd(), //nolint:contextcheck // it asks a context of its own
 		inproc.Sharing(edgev1.OpenAIService_CreateChatCompletion_FullMethodName))
 	mcp, err := s.mcp(conn)
 	if err != nil {
