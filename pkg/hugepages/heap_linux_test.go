@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/poterne/poterne/pkg/procmaps"
 )
 
 // room maps n huge pages for a test, with something between them and all else.
@@ -63,15 +65,13 @@ func tells(t *testing.T, s span, what string) (n int) {
 	within := false
 	lines := bufio.NewScanner(smaps)
 	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		if !strings.HasSuffix(f[0], ":") {
-			at, err := addresses(f[0])
-			within = err == nil && at.from < s.to && s.from < at.to
+		if m, ok := procmaps.Parse(lines.Text()); ok {
+			within = m.From < s.to && s.from < m.To
 			continue
 		}
-		if within && f[0] == what {
+		if text, ok := strings.CutPrefix(lines.Text(), what); ok && within {
 			kb := 0
-			if _, err := fmt.Sscan(f[1], &kb); err != nil {
+			if _, err := fmt.Sscan(text, &kb); err != nil {
 				t.Fatal(err)
 			}
 			n += kb << 10

@@ -2,10 +2,9 @@ package hugepages
 
 import (
 	"bufio"
-	"errors"
 	"io"
-	"strconv"
-	"strings"
+
+	"github.com/poterne/poterne/pkg/procmaps"
 )
 
 // span is addresses, from from up to to.
@@ -49,30 +48,9 @@ func partsAround(maps io.Reader, object uintptr) (parts []span) {
 
 // anonymous reads a line of maps of memory that is private and nobody's file.
 func anonymous(line string) (s span, writable, ok bool) {
-	f := strings.Fields(line)
-	if len(f) < 5 || f[4] != "0" || f[1] != "rw-p" && f[1] != "---p" {
+	m, ok := procmaps.Parse(line)
+	if !ok || !m.Private || m.Access != "rw-p" && m.Access != "---p" || m.Name == "[stack]" {
 		return span{}, false, false
 	}
-	if len(f) > 5 && f[5] == "[stack]" {
-		return span{}, false, false
-	}
-	s, err := addresses(f[0])
-	return s, f[1] == "rw-p", err == nil
-}
-
-// addresses reads a range of them.
-func addresses(text string) (span, error) {
-	low, high, _ := strings.Cut(text, "-")
-	from, err := strconv.ParseUint(low, 16, 64)
-	if err != nil {
-		return span{}, err
-	}
-	to, err := strconv.ParseUint(high, 16, 64)
-	if err != nil {
-		return span{}, err
-	}
-	if to <= from {
-		return span{}, errors.New("hugepages: a range ends before it begins")
-	}
-	return span{uintptr(from), uintptr(to)}, nil
+	return span{m.From, m.To}, m.Access == "rw-p", true
 }

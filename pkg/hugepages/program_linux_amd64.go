@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/poterne/poterne/pkg/procmaps"
 )
 
 // moveProgram has the program itself, its code and its tables, lie in huge pages: in
@@ -99,32 +101,21 @@ func fill(code []byte, s span, memory io.ReaderAt, offset int64, access int) err
 // programParts reads proc(5), smaps, and returns what it maps of the file that cannot
 // be written to, without what is in huge pages already.
 func programParts(smaps io.Reader, file string) (parts []part) {
+	accesses := map[string]int{"r-xp": unix.PROT_READ | unix.PROT_EXEC, "r--p": unix.PROT_READ}
 	lines := bufio.NewScanner(smaps)
 	ours := false
 	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		switch {
-		case len(f) >= 5 && !strings.HasSuffix(f[0], ":"):
-			var p part
-			if p, ours = programPart(f, file); ours {
-				parts = append(parts, p)
+		line := lines.Text()
+		if m, ok := procmaps.Parse(line); ok {
+			access, readOnly := accesses[m.Access]
+			if ours = readOnly && m.Name == file; ours {
+				parts = append(parts, part{span{m.From, m.To}, access})
 			}
-		case ours && f[0] == "FilePmdMapped:" && f[1] != "0":
+			continue
+		}
+		if huge, ok := strings.CutPrefix(line, "FilePmdMapped:"); ok && ours && strings.TrimSpace(huge) != "0 kB" {
 			parts, ours = parts[:len(parts)-1], false
 		}
 	}
 	return parts
-}
-
-// programPart reads a line of maps, split into its fields.
-func programPart(f []string, file string) (part, bool) {
-	if len(f) != 6 || f[5] != file {
-		return part{}, false
-	}
-	access, ok := map[string]int{"r-xp": unix.PROT_READ | unix.PROT_EXEC, "r--p": unix.PROT_READ}[f[1]]
-	s, err := addresses(f[0])
-	if !ok || err != nil {
-		return part{}, false
-	}
-	return part{s, access}, true
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/poterne/poterne/pkg/procmaps"
 )
 
 // dropProgram takes the pages of the program's file out of this process's
@@ -39,20 +41,14 @@ func eachPart(do func(from, to uintptr)) {
 	}
 }
 
-// readOnly reads a line of /proc/self/maps (proc(5)) and returns its addresses
-// when it maps the named file read-only.
+// readOnly reads a line of /proc/self/maps and returns its addresses when it maps the named
+// file read-only.
 func readOnly(line, file string) (from, to uintptr, ok bool) {
-	f := strings.Fields(line)
-	if len(f) != 6 || f[5] != file || f[1] != "r-xp" && f[1] != "r--p" {
+	m, ok := procmaps.Parse(line)
+	if !ok || m.Name != file || m.Access != "r-xp" && m.Access != "r--p" {
 		return 0, 0, false
 	}
-	low, high, _ := strings.Cut(f[0], "-")
-	a, err1 := strconv.ParseUint(low, 16, 64)
-	b, err2 := strconv.ParseUint(high, 16, 64)
-	if err1 != nil || err2 != nil || b <= a {
-		return 0, 0, false
-	}
-	return uintptr(a), uintptr(b), true
+	return m.From, m.To, true
 }
 
 // resident returns the size of the resident set in bytes; 0 when it is not known.
