@@ -83,7 +83,10 @@ func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
 	var period time.Duration
 	var disabled, check bool
 	cmd := &cobra.Command{
-		Use: "set NAME --kind KIND --amount N", Short: "Keep a limit in place of what has its name", Args: exactArgs("NAME"),
+		Use: "set NAME --kind KIND --amount N", Short: "Make a limit, or change what is given of the one that there is",
+		Long: `Makes a limit, or changes what is given of the one that there is and keeps the rest:
+whom it is about and what it counts apart, too (--by=, --models= and so on take that away).`,
+		Args: exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if amount < 1 {
 				return usagef("--amount must be given, and at least 1")
@@ -98,6 +101,9 @@ func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
 			}
 			if period > 0 {
 				limit["period"] = strconv.FormatFloat(period.Seconds(), 'f', -1, 64) + "s"
+			}
+			if err := c.keepOfLimit(cmd, limit, joinPath(limitsPath, args[0])+"?"+url.Values{"tenant": {*tenant}}.Encode()); err != nil {
+				return err
 			}
 			body := map[string]any{"tenant": *tenant, "etag": etag, "validate_only": check, "limit": limit}
 			var out map[string]any
@@ -123,6 +129,31 @@ func (a *app) limitsSetCommand(tenant *string) *cobra.Command {
 	f.StringVar(&etag, "etag", "", "only when the limit has this etag; 0 when there is none")
 	f.BoolVar(&check, "check", false, "only check it")
 	return cmd
+}
+
+// keepOfLimit sets what was not given to what the limit at path has, if there is one.
+func (c *client) keepOfLimit(cmd *cobra.Command, limit map[string]any, path string) error {
+	var there struct {
+		Limit map[string]any `json:"limit"`
+	}
+	if err := c.call(cmd.Context(), http.MethodGet, path, nil, &there); err != nil {
+		if hasStatus(err, http.StatusNotFound) {
+			return nil
+		}
+		return err
+	}
+	keep := func(to, from map[string]any, flags ...string) {
+		for _, flag := range flags {
+			if value, ok := from[flag]; ok && !cmd.Flags().Changed(flag) {
+				to[flag] = value
+			}
+		}
+	}
+	keep(limit, there.Limit, "kind", "away", "by", "period", "burst", "disabled")
+	match, _ := limit["match"].(map[string]any)
+	had, _ := there.Limit["match"].(map[string]any)
+	keep(match, had, "tenants", "keys", "users", "models", "routes")
+	return nil
 }
 
 // enumName is a constant of the contract by its word, or by its name, as errors have it.
