@@ -27,10 +27,9 @@ func (s *Security) openUsage(ctx context.Context, cfg Config, d Deps, db *sqldb.
 		s.close = append(s.close, s.usage.Close)
 		s.Meters = append(s.Meters, s.usage.Meter)
 	}
-	task := s.task(cfg.Authz.PlatformTenant)
 	s.Usage = usage.NewServer(s.usage, usage.ServerDeps{
 		Authorizer: s.deps.Authorizer, Keys: s.keys, Log: d.Telemetry.Logger,
-		Model: func(reference string) bool { _, known := task(reference); return known },
+		Task: s.task(cfg.Authz.PlatformTenant),
 	})
 	return nil
 }

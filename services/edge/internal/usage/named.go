@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/authn"
 	"github.com/poterne/poterne/services/edge/internal/authz"
@@ -98,14 +100,51 @@ func keysAway(err error) error {
 	return apierr.Wrap(apierr.Unavailable, err, "the store of API keys does not answer").WithRetryAfter(retryAfter)
 }
 
+func (s *Server) known(reference string) bool {
+	_, known := s.task(reference)
+	return known
+}
+
+// free returns what of a model's requests costs nothing by a price that is of something:
+// a price stands for itself, and takes nothing from the one before it.
+func (s *Server) free(p price.Price) []string {
+	r := p.Rates
+	if p.Removed || p.Target.Digest != "" || r == (price.Rates{}) || r.Request != 0 {
+		return nil
+	}
+	var missing []string
+	task, _ := s.task(p.Target.Reference())
+	switch task { //nolint:exhaustive // of the others nothing is known
+	case commonv1.Task_TASK_CHAT:
+		if r.Input == 0 {
+			missing = append(missing, "input")
+		}
+		if r.Output == 0 {
+			missing = append(missing, "output")
+		}
+	case commonv1.Task_TASK_EMBEDDING:
+		if r.Embedding == 0 {
+			missing = append(missing, "embedding")
+		}
+	case commonv1.Task_TASK_RERANK:
+		if r.Rerank == 0 && r.Document == 0 {
+			missing = append(missing, "rerank", "document")
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("by this price, %s of %q cost nothing: what is not given is free, whatever the price before it says", strings.Join(missing, " and "), p.Target.Reference())}
+}
+
 // unknown returns why a price may be no request's.
 func (s *Server) unknown(p price.Price) []string {
 	t := p.Target
 	switch {
-	case p.Removed || t.Digest != "" || t.Model == price.Every || s.model(t.Reference()):
+	case p.Removed || t.Digest != "" || t.Model == price.Every || s.known(t.Reference()):
 		return nil
-	case t.Version > 0 && s.model(t.Model):
-		return []string{fmt.Sprintf("the model %q has no version %d now: no request is billed by this price until it has", t.Model, t.Version)}
+	case t.Version > 0 && s.known(t.Model):
+		return []string{fmt.Sprintf("the model %q has no version %d now: no request is billed by this price until it has, though budgets reserve as if one might be", t.Model, t.Version)}
 	default:
 		return []string{fmt.Sprintf("there is no model %q now: no request is billed by this price until there is", t.Model)}
 	}

@@ -5,7 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 )
 
@@ -13,7 +17,9 @@ import (
 func TestAPriceOfNothingSaysSo(t *testing.T) {
 	o := newOffice(t, nil)
 	s := NewServer(o.Usage, ServerDeps{
-		Log: slog.New(slog.DiscardHandler), Model: func(reference string) bool { return slices.Contains([]string{"chat", "chat@v3"}, reference) },
+		Log: slog.New(slog.DiscardHandler), Task: func(reference string) (commonv1.Task, bool) {
+			return commonv1.Task_TASK_CHAT, slices.Contains([]string{"chat", "chat@v3"}, reference)
+		},
 	})
 	for model, want := range map[string]string{
 		"chat": "", "chat@v3": "", "*": "", "sha256:" + strings.Repeat("0", 64): "",
@@ -31,5 +37,43 @@ func TestAPriceOfNothingSaysSo(t *testing.T) {
 	out, err := s.SetPrice(as(t.Context()), &edgev1.SetPriceRequest{Price: &edgev1.Price{Model: "gone", Removed: true}})
 	if err != nil || len(out.GetWarnings()) > 0 {
 		t.Errorf("of one that is removed: %v, %v", out, err)
+	}
+}
+
+// A price that leaves out what its model is for says what it makes free.
+func TestAPriceThatMakesFreeSaysSo(t *testing.T) {
+	o := newOffice(t, nil)
+	tasks := map[string]commonv1.Task{
+		"chat": commonv1.Task_TASK_CHAT, "embed": commonv1.Task_TASK_EMBEDDING, "rank": commonv1.Task_TASK_RERANK, "net": commonv1.Task_TASK_TENSOR,
+	}
+	s := NewServer(o.Usage, ServerDeps{
+		Log: slog.New(slog.DiscardHandler), Task: func(reference string) (commonv1.Task, bool) { task, ok := tasks[reference]; return task, ok },
+	})
+	for n, c := range []struct {
+		model string
+		rates *edgev1.PriceRates
+		want  string
+	}{
+		{"chat", &edgev1.PriceRates{Input: 1, Output: 2}, ""},
+		{"chat", &edgev1.PriceRates{Input: 1}, `output of "chat" cost nothing`},
+		{"chat", &edgev1.PriceRates{Embedding: 1}, `input and output of "chat" cost nothing`},
+		{"chat", &edgev1.PriceRates{Request: 1}, ""},
+		{"chat", &edgev1.PriceRates{}, ""}, // on purpose
+		{"embed", &edgev1.PriceRates{Input: 1}, `embedding of "embed" cost nothing`},
+		{"embed", &edgev1.PriceRates{Embedding: 1}, ""},
+		{"rank", &edgev1.PriceRates{Input: 1}, `rerank and document of "rank" cost nothing`},
+		{"rank", &edgev1.PriceRates{Document: 1}, ""},
+		{"net", &edgev1.PriceRates{Input: 1}, ""},
+		{"*", &edgev1.PriceRates{Input: 1}, ""},
+	} {
+		out, err := s.SetPrice(as(t.Context()), &edgev1.SetPriceRequest{Price: &edgev1.Price{
+			Model: c.model, Rates: c.rates, ValidFrom: timestamppb.New(o.clock.Now().Add(time.Duration(n) * time.Second)),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(out.GetWarnings(), "; "); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s, %v: %q, want %q", c.model, c.rates, got, c.want)
+		}
 	}
 }

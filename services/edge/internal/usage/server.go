@@ -11,6 +11,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/identity"
+	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/authz"
@@ -39,10 +40,10 @@ type Keys interface {
 type ServerDeps struct {
 	Authorizer Authorizer
 	Keys       Keys
-	// Model reports whether a model or a version is known (name, name@v3); true where
-	// nobody can tell.
-	Model func(reference string) bool
-	Log   *slog.Logger
+	// Task returns what a model or a version (name, name@v3) is for, and whether it is
+	// known; true where nobody can tell.
+	Task func(reference string) (commonv1.Task, bool)
+	Log  *slog.Logger
 }
 
 // Server is the UsageService. Every method's permission was checked before it is
@@ -53,13 +54,13 @@ type Server struct {
 	usage *Usage // nil: usage is off
 	authz Authorizer
 	keys  Keys
-	model func(reference string) bool
+	task  func(reference string) (commonv1.Task, bool)
 	log   *slog.Logger
 }
 
 // NewServer returns a server; u is nil where usage is off.
 func NewServer(u *Usage, d ServerDeps) *Server {
-	return &Server{usage: u, authz: d.Authorizer, keys: d.Keys, model: d.Model, log: d.Log}
+	return &Server{usage: u, authz: d.Authorizer, keys: d.Keys, task: d.Task, log: d.Log}
 }
 
 // begin returns who asks; the steps before have put it there.

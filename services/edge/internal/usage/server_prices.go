@@ -67,7 +67,7 @@ func (s *Server) SetPrice(ctx context.Context, req *edgev1.SetPriceRequest) (*ed
 	if err := s.usage.follow(ctx); err != nil {
 		return nil, storeError(err)
 	}
-	return &edgev1.SetPriceResponse{Price: priceMessage(p), Warnings: s.unknown(p)}, nil
+	return &edgev1.SetPriceResponse{Price: priceMessage(p), Warnings: append(s.unknown(p), s.free(p)...)}, nil
 }
 
 // ListPrices lists prices.
