@@ -16,9 +16,10 @@ const huge = 2 << 20
 // Heap is Go's heap as it was at the last look. The zero value has not looked. It is for
 // one goroutine at a time.
 type Heap struct {
-	size  uint64 // of its addresses
-	parts []span // that can be written to, in whole huge pages
-	moved map[uintptr]bool
+	wanted int8   // -1: no; 0: not known yet
+	size   uint64 // of its addresses
+	parts  []span // that can be written to, in whole huge pages
+	moved  map[uintptr]bool
 
 	failed int // looks in a row in which Linux moved not all that it was asked to
 	idle   int // looks to let pass before it is asked again
@@ -27,7 +28,12 @@ type Heap struct {
 // Look moves to huge pages what is filled up. What Go has given back is not taken again
 // by this, as it is where Linux does so in the background.
 func (h *Heap) Look() {
-	if unwanted() || !h.due() {
+	if h.wanted == 0 {
+		if h.wanted = 1; unwanted() {
+			h.wanted = -1
+		}
+	}
+	if h.wanted < 0 || !h.due() {
 		return
 	}
 	if size := heapSize(); size != h.size {

@@ -7,3 +7,7 @@ type Heap struct{}
 
 // Look does nothing.
 func (*Heap) Look() {}
+
+func unwanted() bool { return true }
+
+func short() bool { return false }

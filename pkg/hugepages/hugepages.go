@@ -8,9 +8,7 @@ package hugepages
 import (
 	"context"
 	"log/slog"
-	"os"
 	"runtime/metrics"
-	"strings"
 	"time"
 
 	"github.com/poterne/poterne/pkg/clock"
@@ -24,8 +22,8 @@ const interval = time.Second / 4
 const off = "disablethp=1"
 
 // KeepHeap moves the heap to huge pages as it fills, while the process runs. It is best
-// effort: where the system has none (before Linux 6.1), and where GODEBUG has
-// disablethp=1, it does nothing.
+// effort: where the system has none (before Linux 6.1) or was told to give none, and where
+// GODEBUG has disablethp=1, it does nothing.
 func KeepHeap(c clock.Clock) lifecycle.Component {
 	return lifecycle.Component{
 		Name: "heap in huge pages",
@@ -40,7 +38,8 @@ func KeepHeap(c clock.Clock) lifecycle.Component {
 }
 
 // Program has the code and the tables of the program lie in huge pages, as its own
-// copies: for processes whose program is in memory anyway. What watches programs by
+// copies: for processes whose program is in memory anyway. Where memory is limited to
+// less than 512 MB (control groups), the program stays as it is. What watches programs by
 // their files, as probes of the kernel do (uprobes), does not see code that was copied.
 // Where it cannot be had, which l is told as a detail, and where GODEBUG has
 // disablethp=1, the program stays as it is.
@@ -48,7 +47,7 @@ func Program(l *slog.Logger) lifecycle.Component {
 	return lifecycle.Component{
 		Name: "program in huge pages",
 		Run: func(ctx context.Context) error {
-			if unwanted() {
+			if unwanted() || short() {
 				return nil
 			}
 			if err := moveProgram(); err != nil {
@@ -58,8 +57,6 @@ func Program(l *slog.Logger) lifecycle.Component {
 		},
 	}
 }
-
-func unwanted() bool { return strings.Contains(os.Getenv("GODEBUG"), off) }
 
 // heapSize is how many bytes of addresses the heap and the stacks in it take.
 func heapSize() (n uint64) {

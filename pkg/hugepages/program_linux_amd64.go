@@ -49,48 +49,52 @@ type part struct {
 	access int // unix.PROT_ of it
 }
 
-// move takes a copy of the whole huge pages of p, read from the process's own memory,
-// and puts it in their place.
+// move puts copies of the whole huge pages of p, read from the process's own memory, in
+// their places, one after the other: what is copied is never in memory twice for long.
 func (p part) move(memory io.ReaderAt) error {
-	s, ok := p.whole()
-	if !ok {
-		return nil
+	s, _ := p.whole()
+	for ; s.from < s.to; s.from += huge {
+		if err := p.movePage(s.from, memory); err != nil {
+			return err
+		}
 	}
-	size := s.to - s.from
-	room, err := unix.MmapPtr(-1, 0, nil, size+huge, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	return nil
+}
+
+// movePage moves the one at address to.
+func (p part) movePage(to uintptr, memory io.ReaderAt) error {
+	room, err := unix.MmapPtr(-1, 0, nil, 2*huge, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return fmt.Errorf("room for a copy: %w", err)
 	}
 	from := uintptr(room)
 	at := (from + huge - 1) &^ (huge - 1)
-	code := unsafe.Slice((*byte)(unsafe.Add(room, at-from)), size)
-	err = fill(code, span{at, at + size}, memory, int64(s.from), p.access)
+	code := unsafe.Slice((*byte)(unsafe.Add(room, at-from)), huge)
+	err = fill(code, span{at, at + huge}, memory, int64(to), p.access)
 	if err == nil {
-		if _, _, errno := unix.Syscall6(unix.SYS_MREMAP, at, size, size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, s.from, 0); errno != 0 {
+		if _, _, errno := unix.Syscall6(unix.SYS_MREMAP, at, huge, huge, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, to, 0); errno != 0 {
 			err = fmt.Errorf("the copy's move: %w", errno)
 		}
 	}
 	if err != nil {
-		return errors.Join(err, unix.MunmapPtr(room, size+huge))
+		return errors.Join(err, unix.MunmapPtr(room, 2*huge))
 	}
 	// What was for the alignment.
 	if at > from {
 		err = unix.MunmapPtr(room, at-from)
 	}
-	return errors.Join(err, unix.MunmapPtr(unsafe.Add(room, at-from+size), from+huge-at))
+	return errors.Join(err, unix.MunmapPtr(unsafe.Add(room, at-from+huge), from+huge-at))
 }
 
-// fill reads into code, which lies at s, in huge pages, and makes it what it is to be. It
-// is an error when there are no huge pages for it: a copy in small ones is of no use.
+// fill reads into code, which lies at s, in a huge page, and makes it what it is to be. It
+// is an error when there is no huge page for it: a copy in small ones is of no use.
 func fill(code []byte, s span, memory io.ReaderAt, offset int64, access int) error {
-	if err := madvise(s, unix.MADV_HUGEPAGE); err != nil {
-		return fmt.Errorf("huge pages: %w", err)
+	code[0] = 0 // a page that holds nothing cannot be moved
+	if err := madvise(s, unix.MADV_COLLAPSE); err != nil {
+		return fmt.Errorf("a huge page: %w", err)
 	}
 	if _, err := memory.ReadAt(code, offset); err != nil {
 		return fmt.Errorf("the copy: %w", err)
-	}
-	if err := madvise(s, unix.MADV_COLLAPSE); err != nil {
-		return fmt.Errorf("huge pages for the whole: %w", err)
 	}
 	if err := unix.Mprotect(code, access); err != nil {
 		return fmt.Errorf("the copy's use: %w", err)
