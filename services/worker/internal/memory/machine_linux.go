@@ -8,10 +8,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/poterne/poterne/pkg/cgroup"
 )
 
 // Machine returns the main memory that this process may use, in bytes: what the
-// machine has, or less when its control group (version 2) is limited.
+// machine has, or less when its control group is limited.
 func Machine() (int64, error) {
 	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -62,17 +64,7 @@ func memField(meminfo []byte, name string) (int64, error) {
 	return 0, errors.New("memory of this machine: /proc/meminfo has no " + strings.TrimSuffix(name, ":"))
 }
 
-func groupLimit() (int64, bool) {
-	for _, dir := range groupDirs() {
-		data, err := os.ReadFile(dir + "/memory.max")
-		if err != nil {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
-		return n, err == nil && n > 0 // "max" is no number
-	}
-	return 0, false
-}
+func groupLimit() (int64, bool) { return cgroup.MemoryLimit("/") }
 
 // groupLeft is what the control group may still take: its limit less what it has
 // taken, files in the page cache not counted, which the kernel gives up first.
