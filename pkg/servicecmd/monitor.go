@@ -40,7 +40,7 @@ func CalmMonitor() {
 		setting = was + "," + setting
 	}
 	_ = os.Setenv("GODEBUG", setting)
-	_ = syscall.Exec(program, os.Args, os.Environ()) //nolint:gosec // itself, as it was begun; returns only when it failed
+	_ = syscall.Exec(program, os.Args, os.Environ())
 	if was == "" {
 		_ = os.Unsetenv("GODEBUG")
 	} else {

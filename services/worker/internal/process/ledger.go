@@ -36,7 +36,7 @@ type entry struct {
 // OpenLedger locks the directory, which it makes if need be; durable.ErrInUse says
 // that another agent has it.
 func OpenLedger(dir string) (*Ledger, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // where the configuration says
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("engine ledger: %w", err)
 	}
 	lock, err := durable.Lock(dir)
@@ -62,7 +62,7 @@ func (l *Ledger) add(pid int, path, mark string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(l.file(pid), data, 0o600) //nolint:gosec // where the configuration says
+	return os.WriteFile(l.file(pid), data, 0o600)
 }
 
 func (l *Ledger) remove(pid int) { _ = os.Remove(l.file(pid)) }

@@ -76,7 +76,7 @@ func (s *Segment) Close() error {
 
 // openSegment maps a file and reads all of it once, to know that it is whole.
 func openSegment(path string, seq uint64, l vector.Layout) (seg *Segment, err error) {
-	f, err := os.Open(path) //nolint:gosec // of our directory
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}

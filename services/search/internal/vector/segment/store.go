@@ -55,7 +55,7 @@ func Open(dir string, logger *slog.Logger) (*Store, error) {
 }
 
 func open(dir string, fs files, logger *slog.Logger) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the operator names it
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("vector store: %w", err)
 	}
 	s := &Store{dir: dir, files: fs, logger: logger}

@@ -120,7 +120,7 @@ func Main() (code int, is bool) {
 		return 1, true
 	}
 	dir := filepath.Dir(os.Args[0])
-	mode, err := os.ReadFile(filepath.Join(dir, name+".mode")) //nolint:gosec // the test's own
+	mode, err := os.ReadFile(filepath.Join(dir, name+".mode"))
 	if err == nil {
 		err = note(filepath.Join(dir, fileCalls), name+" "+strings.Join(os.Args[1:], " "))
 	}
@@ -146,7 +146,7 @@ func Main() (code int, is bool) {
 }
 
 func note(path, line string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // the test's own
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -171,14 +171,14 @@ func quantizeMain(mode string, args []string) int {
 	if requantize {
 		args = args[1:]
 	}
-	in, err := os.ReadFile(args[0]) //nolint:gosec // the test's own
+	in, err := os.ReadFile(args[0])
 	if err != nil {
 		say("%v", err)
 		return 1
 	}
 	say("main: build = 4711 (abc123)")
 	out := append([]byte(Magic+" "+args[2]+" of "), bytes.TrimPrefix(in, []byte(Magic))...)
-	if err := os.WriteFile(args[1], out[:len(out)/2], 0o600); err != nil { //nolint:gosec // the test's own
+	if err := os.WriteFile(args[1], out[:len(out)/2], 0o600); err != nil {
 		say("%v", err)
 		return 1
 	}
@@ -196,7 +196,7 @@ func quantizeMain(mode string, args []string) int {
 		say("llama_model_quantize: failed to quantize: this quantization requires an importance matrix!")
 		return 1
 	}
-	if err := os.WriteFile(args[1], out, 0o600); err != nil { //nolint:gosec // the test's own
+	if err := os.WriteFile(args[1], out, 0o600); err != nil {
 		say("%v", err)
 		return 1
 	}
@@ -205,7 +205,7 @@ func quantizeMain(mode string, args []string) int {
 }
 
 func perplexityMain(mode string, args []string) int {
-	model, err := os.ReadFile(args[slices.Index(args, "-m")+1]) //nolint:gosec // the test's own
+	model, err := os.ReadFile(args[slices.Index(args, "-m")+1])
 	if err != nil {
 		say("%v", err)
 		return 1
