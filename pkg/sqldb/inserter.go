@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -125,7 +124,7 @@ func (d Dialect) insert() string {
 // order of the columns. It may be asked twice for the same one. It returns how many were
 // inserted. After an error the transaction must be rolled back.
 func (i *Inserter) Insert(ctx context.Context, tx *sql.Tx, rows int, row func(r *Row, n int)) (int, error) {
-	n := insertion{Inserter: i, tx: tx, ready: make(map[*sql.Stmt]*sql.Stmt), values: i.take()}
+	n := insertion{Inserter: i, tx: tx, ready: make(map[*sql.Stmt]*sql.Stmt), values: i.take(), pace: newPace()}
 	defer i.give(n.values)
 	most := insertedAtOnce()[0]
 	var others []int
@@ -163,6 +162,7 @@ type insertion struct {
 	ready    map[*sql.Stmt]*sql.Stmt // in tx
 	values   *bulk
 	inserted int
+	pace     pace
 }
 
 // run inserts the rows that were kept, by the first of forms that can.
@@ -175,9 +175,7 @@ func (n *insertion) run(ctx context.Context, forms ...*form) error {
 			if err := n.exec(ctx, f.bySize[size], n.values.lay(f, rows)); err != nil {
 				return err
 			}
-			// SQLite works on this goroutine, and a batch for many milliseconds: others whose
-			// turn it is on this processor come first.
-			runtime.Gosched()
+			n.pace.next()
 		}
 	}
 	n.values.drop()
