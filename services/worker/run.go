@@ -11,6 +11,7 @@ import (
 	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/hugepages"
 	"github.com/poterne/poterne/pkg/lifecycle"
+	"github.com/poterne/poterne/pkg/maxprocs"
 	"github.com/poterne/poterne/pkg/telemetry"
 )
 
@@ -62,7 +63,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.cfg.Telemetry.OpsAddr != "" {
 		comps = append(comps, telemetry.NewOpsServer(s.cfg.Telemetry.OpsAddr, tel, s.readiness).Component())
 	}
-	comps = append(comps, hugepages.KeepHeap(s.opts.clock), hugepages.Program(tel.Logger))
+	comps = append(comps, maxprocs.Component(s.opts.clock), hugepages.KeepHeap(s.opts.clock), hugepages.Program(tel.Logger))
 	comps = append(comps, s.Components()...)
 	// Closing runs backwards: leave discovery, let requests end, then the port.
 	comps = append(comps, srv.Component(),
