@@ -27,6 +27,10 @@ const (
 	outcomeFailed   = "failed"
 )
 
+// attributeReadyWait is for how long a request waited for its version in vain; inference
+// tells it by this name.
+const attributeReadyWait = "ready_wait_ms"
+
 // open begins the record of a request that came at start.
 func (s *steps) open(ctx context.Context, start time.Time) *audit.Entry {
 	entry := audit.NewEntry(s.IDs.New())
@@ -51,9 +55,12 @@ func conclude(entry *audit.Entry, rec *audit.Record, err error) {
 	}
 	e := apierr.From(err)
 	d.Detail = why(e)
-	at := [2]explain.Attribute{{Name: "reason", Value: string(e.Reason)}, {Name: "field", Value: e.Field}}
-	if d.Attributes = at[:]; e.Field == "" {
-		d.Attributes = at[:1]
+	d.Attributes = append(make([]explain.Attribute, 0, 3), explain.Attribute{Name: "reason", Value: string(e.Reason)})
+	if e.Field != "" {
+		d.Attributes = append(d.Attributes, explain.Attribute{Name: "field", Value: e.Field})
+	}
+	if waited := e.Metadata[attributeReadyWait]; waited != "" {
+		d.Attributes = append(d.Attributes, explain.Attribute{Name: attributeReadyWait, Value: waited})
 	}
 	rec.Decisions = entry.Conclude(d)
 }

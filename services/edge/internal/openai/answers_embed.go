@@ -59,7 +59,7 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 	saved := max(out.GetUsage().GetPromptTokens()-v.paid, 0)
 	s.Answers.Cache.Count(ctx, p.tenant, state, "", saved, 0)
 	if saved > 0 || state == respcache.Hit {
-		s.Meters.Saved(ctx, metering.Work{Kind: metering.Embed, By: out.GetServedBy(), Tokens: &commonv1.TokenUsage{PromptTokens: saved}}, state == respcache.Hit)
+		s.saved(ctx, metering.Work{Kind: metering.Embed, By: out.GetServedBy(), Tokens: &commonv1.TokenUsage{PromptTokens: saved}}, state == respcache.Hit)
 	}
 	audit.From(ctx).SetCache(string(state))
 	names, md := namesOf(out.GetServedBy()), metadata.Pairs(HeaderCache, string(state))

@@ -167,7 +167,7 @@ func (s *Server) replay(ctx context.Context, p *plan, e *respcache.Entry, state 
 	}
 	s.note(ctx, p, state)
 	s.Answers.Cache.Count(ctx, p.tenant, state, "", e.Usage.GetPromptTokens(), e.Usage.GetCompletionTokens())
-	s.Meters.Saved(ctx, metering.Work{Kind: metering.Generate, By: e.By, Tokens: e.Usage}, true)
+	s.saved(ctx, metering.Work{Kind: metering.Generate, By: e.By, Tokens: e.Usage}, true)
 	if err := served(ctx, setHeader, e.By, md); err != nil {
 		return err
 	}
@@ -351,7 +351,7 @@ func (s *Server) follow(ctx context.Context, c call, r *respcache.Reader, setHea
 				s.Answers.Cache.Count(ctx, p.tenant, state, "", 0, 0)
 			} else {
 				s.Answers.Cache.Count(ctx, p.tenant, state, "", piece.Usage.GetPromptTokens(), piece.Usage.GetCompletionTokens())
-				s.Meters.Saved(ctx, metering.Work{Kind: metering.Generate, By: piece.By, Tokens: piece.Usage}, true)
+				s.saved(ctx, metering.Work{Kind: metering.Generate, By: piece.By, Tokens: piece.Usage}, true)
 			}
 			return piece.Usage, false, nil
 		}

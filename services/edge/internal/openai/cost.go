@@ -34,6 +34,16 @@ func (s *Server) tellCost(ctx context.Context, by *inferencev1.ServedBy, u *edge
 	setCost(u, micros, currency)
 }
 
+// saved tells the meters of work that was not done. What has a price cost 0 then, which
+// the caller is told as any other cost.
+func (s *Server) saved(ctx context.Context, w metering.Work, whole bool) {
+	s.Meters.Saved(ctx, w, whole)
+	w.Time = s.Clock.Now()
+	if _, currency, priced := s.Meters.Price(w); priced {
+		audit.From(ctx).AddCost(0, currency)
+	}
+}
+
 // tellBill is tellCost for usage that is told once a stream has ended. The answer is
 // settled then, unless it is made to be kept: the work on that ends when it does.
 func (s *Server) tellBill(ctx context.Context, by *inferencev1.ServedBy, u *edgev1.Usage, p *plan, begun time.Time) {

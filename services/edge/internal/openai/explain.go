@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -17,7 +18,7 @@ import (
 // is given again that was before, for somebody else perhaps. It is noted before what the
 // work came to, by whoever does the work, so that the two are in one order.
 func explainServing(ctx context.Context, names names, by *inferencev1.ServedBy, md metadata.MD) {
-	var at [9]explain.Attribute
+	var at [10]explain.Attribute
 	list := at[:0]
 	add := func(name, value string) {
 		if value != "" {
@@ -36,11 +37,18 @@ func explainServing(ctx context.Context, names names, by *inferencev1.ServedBy, 
 		if n := by.GetContinuations(); n > 0 {
 			add("continuations", strconv.Itoa(int(n)))
 		}
-		if q := by.GetQueueTime(); q != nil {
-			add("queue_ms", strconv.FormatFloat(float64(q.AsDuration().Microseconds())/1000, 'f', -1, 64))
-		}
+		add("ready_wait_ms", milliseconds(by.GetWaitTime()))
+		add("queue_ms", milliseconds(by.GetQueueTime()))
 	}
 	audit.From(ctx).Decide(explain.Decision{Step: explain.Serving, Outcome: names.works, Attributes: list})
+}
+
+// milliseconds writes a time that was told; empty when it was not.
+func milliseconds(d *durationpb.Duration) string {
+	if d == nil {
+		return ""
+	}
+	return strconv.FormatFloat(float64(d.AsDuration().Microseconds())/1000, 'f', -1, 64)
 }
 
 // explainWork is explainServing of what is made now.

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/poterne/poterne/pkg/buffers"
 )
@@ -34,7 +35,11 @@ func New(w http.ResponseWriter, pool *buffers.Pool) *Writer {
 func (s *Writer) Begin() {
 	h := s.w.Header()
 	h.Set("Content-Type", ContentType)
-	h.Set("Cache-Control", "no-cache, no-transform")
+	control := "no-cache"
+	if kept := h.Get("Cache-Control"); strings.HasPrefix(kept, "private, max-age=") {
+		control = kept // of an answer that is given again
+	}
+	h.Set("Cache-Control", control+", no-transform")
 	h.Set("X-Accel-Buffering", "no") // NGINX would wait for a full buffer
 	h.Del("Content-Length")
 	s.w.WriteHeader(http.StatusOK)

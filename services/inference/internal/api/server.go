@@ -270,6 +270,9 @@ func (j job) servedBy(run *routing.Run) *inferencev1.ServedBy {
 	if w := run.Waited(); w > 0 {
 		by.QueueTime = durationpb.New(w)
 	}
+	if w := run.WaitedForReady(); w > 0 {
+		by.WaitTime = durationpb.New(w)
+	}
 	return by
 }
 

@@ -22,6 +22,7 @@ type View struct {
 
 	ready    map[string]*copies
 	loading  map[string]int
+	starting map[string]int // of those, engines that failed before
 	restarts map[string][]Restart
 }
 
@@ -67,6 +68,10 @@ func (v *View) ByCache(digest string, id uint32) *Copy {
 // Loading returns how many workers are loading the version.
 func (v *View) Loading(digest string) int { return v.loading[digest] }
 
+// Starting returns how many of those that are loading it start an engine again that
+// failed.
+func (v *View) Starting(digest string) int { return v.starting[digest] }
+
 // Restarts returns when engines of the version that failed are started again; read
 // only. Those that are given up, or of workers that do not tell, are not among them.
 func (v *View) Restarts(digest string) []Restart { return v.restarts[digest] }
@@ -92,7 +97,7 @@ func (v *View) Fetching(digest string) *workerv1.FetchProgress {
 func newView(workers []*Worker, settled bool) *View {
 	v := &View{
 		Workers: workers, Settled: settled,
-		ready: make(map[string]*copies), loading: make(map[string]int), restarts: make(map[string][]Restart),
+		ready: make(map[string]*copies), loading: make(map[string]int), starting: make(map[string]int), restarts: make(map[string][]Restart),
 	}
 	slices.SortFunc(v.Workers, func(a, b *Worker) int {
 		if c := strings.Compare(a.ID(), b.ID()); c != 0 {
@@ -111,6 +116,9 @@ func newView(workers []*Worker, settled bool) *View {
 				v.add(m.GetDigest(), w.copyOf(m.GetDigest()))
 			case workerv1.ModelState_MODEL_STATE_LOADING:
 				v.loading[m.GetDigest()]++
+				if m.GetRestarts() > 0 {
+					v.starting[m.GetDigest()]++
+				}
 			case workerv1.ModelState_MODEL_STATE_FAILED:
 				if m.RestartTime != nil {
 					// Both times are the worker's, whose clock may be another than ours.

@@ -11,14 +11,22 @@ import (
 
 // none is the error of a request for which there is no copy left.
 func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
-	again, restarts := q.restart(view)
-	left := min(max((again.At.Sub(r.opts.Clock.Now())+time.Second-1).Truncate(time.Second), retrySoon), mostRetry)
-	if last.err != nil {
-		err := last.exhausted()
-		if e := apierr.From(err); restarts && e.Reason == apierr.Unavailable && e.RetryAfter < left {
-			return e.WithRetryAfter(left)
-		}
+	err := r.left(view, q, last)
+	if e := apierr.From(err); q.waited > 0 && e.Reason == apierr.Unavailable {
+		return e.WithMetadata(metadataWaited, strconv.FormatInt(q.waited.Milliseconds(), 10))
+	}
+	return err
+}
+
+func (r *Router) left(view *fleet.View, q *Query, last verdict) error {
+	if last.err != nil && last.err.Reason != apierr.Unavailable {
+		return last.exhausted()
+	}
+	if err := r.restarting(view, q, last); err != nil {
 		return err
+	}
+	if last.err != nil {
+		return last.exhausted()
 	}
 	if !q.Referenced {
 		return apierr.New(apierr.FailedPrecondition, "%s is loaded on no worker, and nothing asks for it: "+
@@ -27,10 +35,6 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 	if n := q.loading(view); n > 0 {
 		return loading(view, q, n)
 	}
-	if restarts {
-		return apierr.New(apierr.Unavailable, "the engine of %s failed, and is started again in %v; try again then", q.Name, left).
-			WithMetadata("model", q.Name).WithMetadata("state", "restarting").WithRetryAfter(left)
-	}
 	err := apierr.New(apierr.Unavailable, "no worker is ready to serve %s; try again", q.Name)
 	if r.opts.Problem != nil {
 		if problem := r.problem(q); problem != "" {
@@ -38,6 +42,30 @@ func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
 		}
 	}
 	return err.WithMetadata("model", q.Name).WithRetryAfter(retryLater)
+}
+
+// restarting says that the version's engine failed, and when to ask for it again; nil
+// where none is started again.
+func (r *Router) restarting(view *fleet.View, q *Query, last verdict) error {
+	var cause error
+	if last.err != nil {
+		cause = last.err
+	}
+	again, told := q.restart(view)
+	starting := q.starting(view)
+	var err *apierr.Error
+	switch {
+	case starting > 0 && starting == q.loading(view):
+		err = apierr.Wrap(apierr.Unavailable, cause, "the engine of %s failed, and is being started again; try again", q.Name).WithRetryAfter(retrySoon)
+	case told && q.loading(view) == 0:
+		left := min(max((again.At.Sub(r.opts.Clock.Now())+time.Second-1).Truncate(time.Second), retrySoon), mostRetry)
+		err = apierr.Wrap(apierr.Unavailable, cause, "the engine of %s failed, and is started again in %v; try again then", q.Name, left).WithRetryAfter(left)
+	case last.away:
+		err = apierr.Wrap(apierr.Unavailable, cause, "the engine of %s failed; try again", q.Name).WithRetryAfter(max(last.err.RetryAfter, retrySoon))
+	default:
+		return nil
+	}
+	return err.WithMetadata("model", q.Name).WithMetadata("state", "restarting")
 }
 
 // loading says how far the loads of a version are: of those whose files are
@@ -81,6 +109,16 @@ func (q *Query) restart(view *fleet.View) (first fleet.Restart, ok bool) {
 	return first, ok
 }
 
+// starting returns how many workers start an engine again that failed and may serve the
+// request.
+func (q *Query) starting(view *fleet.View) int {
+	n := 0
+	for _, digest := range q.forms() {
+		n += view.Starting(digest)
+	}
+	return n
+}
+
 // fetching returns how far the fetching of the best variant is that is fetched.
 func (q *Query) fetching(view *fleet.View) *workerv1.FetchProgress {
 	for _, digest := range q.forms() {
@@ -90,6 +128,9 @@ func (q *Query) fetching(view *fleet.View) *workerv1.FetchProgress {
 	}
 	return nil
 }
+
+// metadataWaited is for how many milliseconds a request waited for its version in vain.
+const metadataWaited = "ready_wait_ms"
 
 // mostRetry bounds what a caller is told to wait for files that are fetched.
 const mostRetry = 10 * time.Minute

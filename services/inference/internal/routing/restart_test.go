@@ -43,8 +43,13 @@ func TestWaitsForAnEngineThatIsStartedAgain(t *testing.T) {
 				t.Errorf("%d are said to wait", n)
 			}
 		})
-		if err := s.do(t.Context(), func(string) (bool, error) { return true, nil }); err != nil {
-			t.Fatal(err)
+		var waited time.Duration
+		err := s.router.Do(t.Context(), s.query(), func(_ context.Context, run *routing.Run) (bool, error) {
+			waited = run.WaitedForReady()
+			return true, nil
+		})
+		if err != nil || waited != 3*time.Second {
+			t.Fatalf("is said to have waited %v: %v", waited, err)
 		}
 		if took := time.Since(start); took != 3*time.Second {
 			t.Errorf("answered after %v", took)
@@ -114,7 +119,7 @@ func TestDoesNotWaitInVainForAnEngine(t *testing.T) {
 			s.crash(4*time.Second, 0)
 			time.AfterFunc(time.Second, func() { s.workers[0].Set(s.digest, workerv1.ModelState_MODEL_STATE_QUARANTINED) })
 		}, waits: time.Second, again: 5 * time.Second},
-		"it takes too long to be started": {fail: func(s *stage) { s.crash(time.Second, time.Hour) }, waits: 10 * time.Second, again: 5 * time.Second},
+		"it takes too long to be started": {fail: func(s *stage) { s.crash(time.Second, time.Hour) }, waits: 10 * time.Second, again: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, 1, func(s *stage) {
@@ -156,4 +161,42 @@ func TestAnEngineThatEndedIsNotWaitedForWhereAnotherModelIs(t *testing.T) {
 			t.Errorf("%v after %v and %d tries", err, time.Since(start), tries)
 		}
 	})
+}
+
+// Whoever is refused since the engine is started again is told so in the same words,
+// before and after it ended under them, during the pause and during the start.
+func TestARestartIsToldInTheSameWords(t *testing.T) {
+	const failed = "the engine of m@v1 failed"
+	for name, c := range map[string]struct {
+		before func(s *stage)
+		try    func(s *stage) error
+		wait   time.Duration
+		want   string
+		again  time.Duration
+		waited string
+	}{
+		"in the pause": {before: func(s *stage) { s.crash(2*time.Second, time.Hour) }, want: failed + ", and is started again in 2s; try again then", again: 2 * time.Second},
+		"in the start": {before: func(s *stage) { s.crash(0, time.Hour); <-time.After(time.Second) }, want: failed + ", and is being started again; try again", again: time.Second},
+		"waited in vain": {
+			before: func(s *stage) { s.crash(time.Second, time.Hour) }, wait: 3 * time.Second, want: failed + ", and is being started again; try again", again: time.Second, waited: "3000",
+		},
+		"in its hands": {try: func(s *stage) error { s.crash(2*time.Second, time.Hour); return ended() }, want: failed + ", and is started again in 2s; try again then", again: 2 * time.Second},
+		"not told yet": {try: func(*stage) error { return ended() }, want: failed + "; try again", again: time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, 1, func(s *stage) {
+				if c.before != nil {
+					c.before(s)
+				}
+				synctest.Wait()
+				q := s.query()
+				q.WaitForReady = c.wait
+				err := s.router.Do(s.t.Context(), q, func(context.Context, *routing.Run) (bool, error) { return false, c.try(s) })
+				e := apierr.From(err)
+				if e == nil || e.Message != c.want || e.RetryAfter != c.again || e.Metadata["model"] != "m@v1" || e.Metadata["state"] != "restarting" || e.Metadata["ready_wait_ms"] != c.waited {
+					s.t.Errorf("%v %v", err, e)
+				}
+			})
+		})
+	}
 }

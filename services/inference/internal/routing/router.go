@@ -129,7 +129,7 @@ func (r *Router) Do(ctx context.Context, q *Query, try Try) error {
 		}
 		life := grant.Copy().Cache.ID()
 		tried = append(tried, trial{copy: grant.Copy(), life: life})
-		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried), idle: q.idle}, try)
+		begun, err := r.attempt(ctx, &Run{grant: grant, attempt: len(tried), idle: q.idle, ready: q.waited}, try)
 		q.idle = 0
 		refused := r.opts.Poison.Ended(q.Print, life, err)
 		if err == nil {
@@ -160,7 +160,8 @@ func (r *Router) Do(ctx context.Context, q *Query, try Try) error {
 		case !last.elsewhere:
 			return last.err
 		case len(tried) >= most:
-			return last.exhausted()
+			view, _ := r.opts.Views.Watch()
+			return r.none(view, q, last)
 		}
 	}
 }

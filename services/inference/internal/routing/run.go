@@ -19,6 +19,7 @@ type Run struct {
 	grant   *schedule.Grant
 	attempt int
 	idle    time.Duration
+	ready   time.Duration
 	result  schedule.Result
 }
 
@@ -33,6 +34,10 @@ func (r *Run) Attempt() int { return r.attempt }
 
 // Waited is how long the request waited for its turn on the copy.
 func (r *Run) Waited() time.Duration { return r.grant.Waited() }
+
+// WaitedForReady is how long the request waited in all for the version to be loaded, or
+// for its engine to be started again.
+func (r *Run) WaitedForReady() time.Duration { return r.ready }
 
 // Idle is how long the request waited since the attempt before: for the version
 // to be loaded, and for its turn.

@@ -50,6 +50,7 @@ func (r *Router) next(ctx context.Context, q *Query, tried []trial, last verdict
 		case <-changed:
 		case <-planned:
 		case <-timer.C():
+			q.waited += r.opts.Clock.Now().Sub(since)
 			return nil, r.none(view, q, last)
 		case <-ctx.Done():
 			return nil, judge(ctx, ctx.Err(), len(tried)).err
@@ -82,12 +83,17 @@ func (r *Router) patience(q *Query) time.Duration {
 	return q.WaitForReady
 }
 
-// enter takes a place among those that wait for a version. One tenant gets half of the
-// places at most.
+// shareOfFree is how many times the places that it leaves free a tenant may have: alone
+// it gets three of four places, the next one three of four of the rest, and so on.
+const shareOfFree = 3
+
+// enter takes a place among those that wait for a version. Whoever has none gets one as
+// long as there is any.
 func (r *Router) enter(tenant string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiters.Load() >= int64(r.opts.MaxWaiters) || r.byTenant[tenant] >= max(r.opts.MaxWaiters/2, 1) {
+	has, left := r.byTenant[tenant], r.opts.MaxWaiters-int(r.waiters.Load())-1
+	if left < 0 || has > 0 && has+1 > shareOfFree*left {
 		return false
 	}
 	r.waiters.Add(1)

@@ -325,6 +325,9 @@ type ServedBy struct {
 	Continuations int32 `protobuf:"varint,10,opt,name=continuations,proto3" json:"continuations,omitempty"`
 	// How long the request waited for its turn, on the worker that answered.
 	QueueTime *durationpb.Duration `protobuf:"bytes,20,opt,name=queue_time,json=queueTime,proto3" json:"queue_time,omitempty"`
+	// How long the request waited, over all attempts, for the version to be loaded or
+	// for its engine to be started again. Not said when it did not.
+	WaitTime *durationpb.Duration `protobuf:"bytes,21,opt,name=wait_time,json=waitTime,proto3" json:"wait_time,omitempty"`
 	// The variant of the version that answered: `base` for its own weights. Empty
 	// when the version has no variants.
 	Variant string `protobuf:"bytes,30,opt,name=variant,proto3" json:"variant,omitempty"`
@@ -426,6 +429,13 @@ func (x *ServedBy) GetContinuations() int32 {
 func (x *ServedBy) GetQueueTime() *durationpb.Duration {
 	if x != nil {
 		return x.QueueTime
+	}
+	return nil
+}
+
+func (x *ServedBy) GetWaitTime() *durationpb.Duration {
+	if x != nil {
+		return x.WaitTime
 	}
 	return nil
 }
@@ -2277,7 +2287,7 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\x0fno_restart_wait\x18[ \x01(\bR\rnoRestartWait\x1aD\n" +
 	"\x16ExperimentHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc6\x04\n" +
 	"\bServedBy\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x16\n" +
@@ -2288,7 +2298,8 @@ const file_poterne_inference_v1_inference_proto_rawDesc = "" +
 	"\rcontinuations\x18\n" +
 	" \x01(\x05R\rcontinuations\x128\n" +
 	"\n" +
-	"queue_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\tqueueTime\x12\x18\n" +
+	"queue_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\tqueueTime\x126\n" +
+	"\twait_time\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\bwaitTime\x12\x18\n" +
 	"\avariant\x18\x1e \x01(\tR\avariant\x12%\n" +
 	"\x0evariant_digest\x18\x1f \x01(\tR\rvariantDigest\x12J\n" +
 	"\x0evariant_reason\x18  \x01(\x0e2#.poterne.inference.v1.VariantReasonR\rvariantReason\x12\x1e\n" +
@@ -2571,83 +2582,84 @@ var file_poterne_inference_v1_inference_proto_depIdxs = []int32{
 	26, // 3: poterne.inference.v1.InvokeRequest.experiment_headers:type_name -> poterne.inference.v1.InvokeRequest.ExperimentHeadersEntry
 	35, // 4: poterne.inference.v1.InvokeRequest.prompt:type_name -> poterne.inference.v1.Prompt
 	34, // 5: poterne.inference.v1.ServedBy.queue_time:type_name -> google.protobuf.Duration
-	36, // 6: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
-	3,  // 7: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	37, // 8: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	3,  // 9: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	6,  // 10: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
-	37, // 11: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	37, // 12: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
-	38, // 13: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
-	0,  // 14: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
-	34, // 15: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	27, // 16: poterne.inference.v1.EmbedRequest.experiment_headers:type_name -> poterne.inference.v1.EmbedRequest.ExperimentHeadersEntry
-	3,  // 17: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	39, // 18: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
-	37, // 19: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	0,  // 20: poterne.inference.v1.RerankRequest.priority:type_name -> poterne.inference.v1.Priority
-	34, // 21: poterne.inference.v1.RerankRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	28, // 22: poterne.inference.v1.RerankRequest.experiment_headers:type_name -> poterne.inference.v1.RerankRequest.ExperimentHeadersEntry
-	3,  // 23: poterne.inference.v1.RerankResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	37, // 24: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
-	33, // 25: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
-	29, // 26: poterne.inference.v1.CountTokensRequest.experiment_headers:type_name -> poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntry
-	35, // 27: poterne.inference.v1.CountTokensRequest.prompt:type_name -> poterne.inference.v1.Prompt
-	3,  // 28: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	40, // 29: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
-	41, // 30: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 31: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
-	30, // 32: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
-	42, // 33: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
-	13, // 34: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
-	13, // 35: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
-	43, // 36: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
-	41, // 37: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
-	18, // 38: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
-	44, // 39: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
-	0,  // 40: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
-	34, // 41: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
-	31, // 42: poterne.inference.v1.InferTensorsRequest.experiment_headers:type_name -> poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
-	3,  // 43: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	45, // 44: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
-	3,  // 45: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	45, // 46: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
-	32, // 47: poterne.inference.v1.GetTensorModelRequest.experiment_headers:type_name -> poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
-	3,  // 48: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
-	46, // 49: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
-	2,  // 50: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
-	2,  // 51: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
-	7,  // 52: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
-	9,  // 53: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
-	11, // 54: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
-	47, // 55: poterne.inference.v1.InferenceService.ResolveServing:input_type -> poterne.inference.v1.ResolveServingRequest
-	21, // 56: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
-	21, // 57: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
-	24, // 58: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
-	14, // 59: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
-	16, // 60: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
-	19, // 61: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
-	48, // 62: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
-	49, // 63: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
-	4,  // 64: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
-	5,  // 65: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
-	8,  // 66: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
-	10, // 67: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
-	12, // 68: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
-	50, // 69: poterne.inference.v1.InferenceService.ResolveServing:output_type -> poterne.inference.v1.ResolveServingResponse
-	22, // 70: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
-	23, // 71: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
-	25, // 72: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
-	15, // 73: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
-	17, // 74: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
-	20, // 75: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
-	51, // 76: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
-	52, // 77: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
-	64, // [64:78] is the sub-list for method output_type
-	50, // [50:64] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	34, // 6: poterne.inference.v1.ServedBy.wait_time:type_name -> google.protobuf.Duration
+	36, // 7: poterne.inference.v1.ServedBy.variant_reason:type_name -> poterne.inference.v1.VariantReason
+	3,  // 8: poterne.inference.v1.InvokeResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	37, // 9: poterne.inference.v1.InvokeResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	3,  // 10: poterne.inference.v1.InvokeStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	6,  // 11: poterne.inference.v1.InvokeStreamResponse.finish:type_name -> poterne.inference.v1.Finish
+	37, // 12: poterne.inference.v1.InvokeStreamResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	37, // 13: poterne.inference.v1.Finish.usage:type_name -> poterne.common.v1.TokenUsage
+	38, // 14: poterne.inference.v1.EmbedRequest.inputs:type_name -> poterne.worker.v1.EmbedInput
+	0,  // 15: poterne.inference.v1.EmbedRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 16: poterne.inference.v1.EmbedRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	27, // 17: poterne.inference.v1.EmbedRequest.experiment_headers:type_name -> poterne.inference.v1.EmbedRequest.ExperimentHeadersEntry
+	3,  // 18: poterne.inference.v1.EmbedResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	39, // 19: poterne.inference.v1.EmbedResponse.embeddings:type_name -> poterne.worker.v1.Embedding
+	37, // 20: poterne.inference.v1.EmbedResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	0,  // 21: poterne.inference.v1.RerankRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 22: poterne.inference.v1.RerankRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	28, // 23: poterne.inference.v1.RerankRequest.experiment_headers:type_name -> poterne.inference.v1.RerankRequest.ExperimentHeadersEntry
+	3,  // 24: poterne.inference.v1.RerankResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	37, // 25: poterne.inference.v1.RerankResponse.usage:type_name -> poterne.common.v1.TokenUsage
+	33, // 26: poterne.inference.v1.CountTokensRequest.operation:type_name -> poterne.worker.v1.Operation
+	29, // 27: poterne.inference.v1.CountTokensRequest.experiment_headers:type_name -> poterne.inference.v1.CountTokensRequest.ExperimentHeadersEntry
+	35, // 28: poterne.inference.v1.CountTokensRequest.prompt:type_name -> poterne.inference.v1.Prompt
+	3,  // 29: poterne.inference.v1.CountTokensResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	40, // 30: poterne.inference.v1.ServedModel.task:type_name -> poterne.common.v1.Task
+	41, // 31: poterne.inference.v1.ServedModel.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 32: poterne.inference.v1.ServedModel.state:type_name -> poterne.inference.v1.ServingState
+	30, // 33: poterne.inference.v1.ServedModel.aliases:type_name -> poterne.inference.v1.ServedModel.AliasesEntry
+	42, // 34: poterne.inference.v1.ServedModel.variants:type_name -> poterne.inference.v1.ServedVariant
+	13, // 35: poterne.inference.v1.ListServedModelsResponse.models:type_name -> poterne.inference.v1.ServedModel
+	13, // 36: poterne.inference.v1.GetServedModelResponse.model:type_name -> poterne.inference.v1.ServedModel
+	43, // 37: poterne.inference.v1.WorkerView.state:type_name -> poterne.worker.v1.WorkerState
+	41, // 38: poterne.inference.v1.WorkerView.update_time:type_name -> google.protobuf.Timestamp
+	18, // 39: poterne.inference.v1.ListWorkersResponse.workers:type_name -> poterne.inference.v1.WorkerView
+	44, // 40: poterne.inference.v1.InferTensorsRequest.request:type_name -> inference.ModelInferRequest
+	0,  // 41: poterne.inference.v1.InferTensorsRequest.priority:type_name -> poterne.inference.v1.Priority
+	34, // 42: poterne.inference.v1.InferTensorsRequest.wait_for_ready:type_name -> google.protobuf.Duration
+	31, // 43: poterne.inference.v1.InferTensorsRequest.experiment_headers:type_name -> poterne.inference.v1.InferTensorsRequest.ExperimentHeadersEntry
+	3,  // 44: poterne.inference.v1.InferTensorsResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	45, // 45: poterne.inference.v1.InferTensorsResponse.response:type_name -> inference.ModelInferResponse
+	3,  // 46: poterne.inference.v1.InferTensorsStreamResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	45, // 47: poterne.inference.v1.InferTensorsStreamResponse.response:type_name -> inference.ModelInferResponse
+	32, // 48: poterne.inference.v1.GetTensorModelRequest.experiment_headers:type_name -> poterne.inference.v1.GetTensorModelRequest.ExperimentHeadersEntry
+	3,  // 49: poterne.inference.v1.GetTensorModelResponse.served_by:type_name -> poterne.inference.v1.ServedBy
+	46, // 50: poterne.inference.v1.GetTensorModelResponse.metadata:type_name -> inference.ModelMetadataResponse
+	2,  // 51: poterne.inference.v1.InferenceService.Invoke:input_type -> poterne.inference.v1.InvokeRequest
+	2,  // 52: poterne.inference.v1.InferenceService.InvokeStream:input_type -> poterne.inference.v1.InvokeRequest
+	7,  // 53: poterne.inference.v1.InferenceService.Embed:input_type -> poterne.inference.v1.EmbedRequest
+	9,  // 54: poterne.inference.v1.InferenceService.Rerank:input_type -> poterne.inference.v1.RerankRequest
+	11, // 55: poterne.inference.v1.InferenceService.CountTokens:input_type -> poterne.inference.v1.CountTokensRequest
+	47, // 56: poterne.inference.v1.InferenceService.ResolveServing:input_type -> poterne.inference.v1.ResolveServingRequest
+	21, // 57: poterne.inference.v1.InferenceService.InferTensors:input_type -> poterne.inference.v1.InferTensorsRequest
+	21, // 58: poterne.inference.v1.InferenceService.InferTensorsStream:input_type -> poterne.inference.v1.InferTensorsRequest
+	24, // 59: poterne.inference.v1.InferenceService.GetTensorModel:input_type -> poterne.inference.v1.GetTensorModelRequest
+	14, // 60: poterne.inference.v1.InferenceService.ListServedModels:input_type -> poterne.inference.v1.ListServedModelsRequest
+	16, // 61: poterne.inference.v1.InferenceService.GetServedModel:input_type -> poterne.inference.v1.GetServedModelRequest
+	19, // 62: poterne.inference.v1.InferenceService.ListWorkers:input_type -> poterne.inference.v1.ListWorkersRequest
+	48, // 63: poterne.inference.v1.InferenceService.LiftQuarantine:input_type -> poterne.inference.v1.LiftQuarantineRequest
+	49, // 64: poterne.inference.v1.InferenceService.QuantizeModel:input_type -> poterne.inference.v1.QuantizeModelRequest
+	4,  // 65: poterne.inference.v1.InferenceService.Invoke:output_type -> poterne.inference.v1.InvokeResponse
+	5,  // 66: poterne.inference.v1.InferenceService.InvokeStream:output_type -> poterne.inference.v1.InvokeStreamResponse
+	8,  // 67: poterne.inference.v1.InferenceService.Embed:output_type -> poterne.inference.v1.EmbedResponse
+	10, // 68: poterne.inference.v1.InferenceService.Rerank:output_type -> poterne.inference.v1.RerankResponse
+	12, // 69: poterne.inference.v1.InferenceService.CountTokens:output_type -> poterne.inference.v1.CountTokensResponse
+	50, // 70: poterne.inference.v1.InferenceService.ResolveServing:output_type -> poterne.inference.v1.ResolveServingResponse
+	22, // 71: poterne.inference.v1.InferenceService.InferTensors:output_type -> poterne.inference.v1.InferTensorsResponse
+	23, // 72: poterne.inference.v1.InferenceService.InferTensorsStream:output_type -> poterne.inference.v1.InferTensorsStreamResponse
+	25, // 73: poterne.inference.v1.InferenceService.GetTensorModel:output_type -> poterne.inference.v1.GetTensorModelResponse
+	15, // 74: poterne.inference.v1.InferenceService.ListServedModels:output_type -> poterne.inference.v1.ListServedModelsResponse
+	17, // 75: poterne.inference.v1.InferenceService.GetServedModel:output_type -> poterne.inference.v1.GetServedModelResponse
+	20, // 76: poterne.inference.v1.InferenceService.ListWorkers:output_type -> poterne.inference.v1.ListWorkersResponse
+	51, // 77: poterne.inference.v1.InferenceService.LiftQuarantine:output_type -> poterne.inference.v1.LiftQuarantineResponse
+	52, // 78: poterne.inference.v1.InferenceService.QuantizeModel:output_type -> poterne.inference.v1.QuantizeModelResponse
+	65, // [65:79] is the sub-list for method output_type
+	51, // [51:65] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_poterne_inference_v1_inference_proto_init() }
