@@ -79,6 +79,46 @@ func TestTwoEndsOfABodyCloseTheConnection(t *testing.T) {
 	}
 }
 
+// opaque hides what carries a connection, so that nothing of it is served here.
+type opaque struct{ net.Listener }
+
+func (l opaque) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return struct{ net.Conn }{c}, err
+}
+
+// Connections that net/http serves from their first byte are no exception.
+func TestTwoEndsOfABodyWhereNothingIsServedHere(t *testing.T) {
+	server, client := certificates(t)
+	for name, config := range map[string]*tls.Config{"in the clear": nil, "TLS": server} {
+		t.Run(name, func(t *testing.T) {
+			inner := newHTTP(http.HandlerFunc(echo), io.Discard)
+			inner.TLSConfig = config
+			lis := listen(t)
+			s := New(inner, 100)
+			ended := make(chan error, 1)
+			go func() { ended <- s.Serve(opaque{lis}) }()
+			t.Cleanup(func() {
+				_ = s.Close()
+				<-ended
+			})
+			connect := func() net.Conn {
+				c := dial(t, lis.Addr().String())
+				if config == nil {
+					return c
+				}
+				return tls.Client(c, client)
+			}
+			if !closes(t, connect(), get, twoEnds) {
+				t.Error("two ends: kept")
+			}
+			if closes(t, connect(), get, chunked, get) {
+				t.Error("one end: closed")
+			}
+		})
+	}
+}
+
 // A name is found however what is read is cut.
 func TestNamesAreFoundInParts(t *testing.T) {
 	raw := []byte("POST / HTTP/1.1\r\nA-B: -\r\nTransfer-EncodinG: chunked\r\nContent-Length: 3\r\n\r\n")
