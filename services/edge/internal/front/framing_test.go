@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -100,7 +101,9 @@ func TestTwoEndsOfABodyWhereNothingIsServedHere(t *testing.T) {
 			go func() { ended <- s.Serve(opaque{lis}) }()
 			t.Cleanup(func() {
 				_ = s.Close()
-				<-ended
+				if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+					t.Errorf("serve: %v", err)
+				}
 			})
 			connect := func() net.Conn {
 				c := dial(t, lis.Addr().String())
