@@ -84,11 +84,12 @@ func (s *Server) newConn(rwc net.Conn) *conn {
 // serve answers the requests of the connection, one after the other.
 func (c *conn) serve() {
 	defer func() { c.end(recover()) }()
-	if c.srv.watch.add(c.raw, c.token) != nil {
-		c.handOver() // the system watches no more
+	watched := c.srv.watch.add(c.raw, c.token) == nil
+	if c.secured != nil && !c.handshake() {
 		return
 	}
-	if c.secured != nil && !c.handshake() {
+	if !watched {
+		c.handOver() // the system watches no more
 		return
 	}
 	for first := true; ; first = false {

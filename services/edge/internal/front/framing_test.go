@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -74,6 +75,48 @@ func TestTwoEndsOfABodyCloseTheConnection(t *testing.T) {
 			p, client := startTLS(t, http.HandlerFunc(echo))
 			if got := closes(t, tls.Client(dial(t, p.addr), client), c.requests...); got != c.closes {
 				t.Errorf("closed over TLS: %t", got)
+			}
+		})
+	}
+}
+
+// opaque hides what carries a connection, so that nothing of it is served here.
+type opaque struct{ net.Listener }
+
+func (l opaque) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return struct{ net.Conn }{c}, err
+}
+
+// Connections that net/http serves from their first byte are no exception.
+func TestTwoEndsOfABodyWhereNothingIsServedHere(t *testing.T) {
+	server, client := certificates(t)
+	for name, config := range map[string]*tls.Config{"in the clear": nil, "TLS": server} {
+		t.Run(name, func(t *testing.T) {
+			inner := newHTTP(http.HandlerFunc(echo), io.Discard)
+			inner.TLSConfig = config
+			lis := listen(t)
+			s := New(inner, 100)
+			ended := make(chan error, 1)
+			go func() { ended <- s.Serve(opaque{lis}) }()
+			t.Cleanup(func() {
+				_ = s.Close()
+				if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+					t.Errorf("serve: %v", err)
+				}
+			})
+			connect := func() net.Conn {
+				c := dial(t, lis.Addr().String())
+				if config == nil {
+					return c
+				}
+				return tls.Client(c, client)
+			}
+			if !closes(t, connect(), get, twoEnds) {
+				t.Error("two ends: kept")
+			}
+			if closes(t, connect(), get, chunked, get) {
+				t.Error("one end: closed")
 			}
 		})
 	}

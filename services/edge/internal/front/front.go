@@ -140,7 +140,7 @@ func (s *Server) open(rwc net.Conn) {
 	c := s.newConn(rwc)
 	if c == nil {
 		if s.tls != nil {
-			s.handed.give(tls.Server(rwc, s.tls))
+			go s.secure(rwc)
 			return
 		}
 		s.handed.give(&replayed{Conn: rwc})

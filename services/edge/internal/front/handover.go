@@ -47,7 +47,9 @@ func (h *handedOver) give(c net.Conn) {
 
 // handOver gives the connection to net/http, as if nothing of it had been read.
 func (c *conn) handOver() {
-	c.srv.watch.remove(c.raw)
+	if c.raw != nil {
+		c.srv.watch.remove(c.raw)
+	}
 	c.over = true
 	_ = c.rwc.SetDeadline(time.Time{})
 	read := bytes.Clone(c.in.Bytes())
@@ -55,10 +57,23 @@ func (c *conn) handOver() {
 	switch {
 	case c.secured == nil:
 		c.srv.handed.give(&replayed{Conn: c.rwc, read: read})
-	case len(read) == 0:
+	case c.state == nil:
 		c.srv.handed.give(c.rwc) // HTTP/2 wants the *tls.Conn itself
 	default:
 		c.srv.handed.give(&replayedTLS{replayed{Conn: c.rwc, read: read}, c.secured})
+	}
+}
+
+// secure begins TLS on a connection of which nothing is served here: of HTTP/1.1 net/http
+// gets one whose framing is looked at, as of those that are replayed.
+func (s *Server) secure(rwc net.Conn) {
+	c := &conn{srv: s, slot: rwc, ctx: s.ctx, remote: rwc.RemoteAddr().String(), secured: tls.Server(rwc, s.tls)}
+	c.rwc = c.secured
+	if c.handshake() {
+		c.handOver()
+	}
+	if !c.over {
+		_ = rwc.Close()
 	}
 }
 

@@ -152,6 +152,12 @@ func (c *client) Invoke(ctx context.Context, op Operation, body []byte) (Answer,
 	if !ok || !jsonwalk.Valid(out) {
 		return Answer{}, apierr.New(apierr.EngineFailed, "the engine's answer is not a JSON object")
 	}
+	switch {
+	case answer.has(answer.failure): // some say so with 200
+		return Answer{}, streamError(decodeEngineError(out), false)
+	case !answer.has(answer.choices):
+		return Answer{}, apierr.New(apierr.EngineFailed, "the engine's answer has no choices")
+	}
 	return c.answer(ctx, out, &answer, p.limits)
 }
 

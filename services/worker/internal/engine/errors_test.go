@@ -66,6 +66,27 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// An answer with status 200 that tells an error, or has no choices, is no answer.
+func TestAnswersThatAreNone(t *testing.T) {
+	for body, want := range map[string]apierr.Reason{
+		`{"error":{"message":"upstream is away"}}`:                      apierr.Unavailable,
+		`{"error":{"message":"boom","code":500},"usage":{}}`:            apierr.EngineFailed,
+		`{"error":{"message":"no such voice","code":400},"choices":[]}`: apierr.InvalidArgument,
+		`{"error":{"message":"slow down","code":429}}`:                  apierr.Overloaded,
+		`{"error":"text"}`:                   apierr.Unavailable,
+		`{}`:                                 apierr.EngineFailed,
+		`{"choices":null}`:                   apierr.EngineFailed,
+		`{"usage":{"prompt_tokens":5}}`:      apierr.EngineFailed,
+		`{"choices":[{}],"error":null}`:      "",
+		`{"choices":[],"system":"anything"}`: "",
+	} {
+		_, err := scripted(t, 200, jsonType, body, false).Invoke(t.Context(), Chat, []byte(`{"messages":[]}`))
+		if (err != nil || want != "") && apierr.ReasonOf(err) != want {
+			t.Errorf("%s: %v, want %q", body, err, want)
+		}
+	}
+}
+
 // FuzzDecodeEngineError: whatever an engine writes, a bounded line comes out.
 func FuzzDecodeEngineError(f *testing.F) {
 	f.Add([]byte(`{"error":{"message":"x","code":400}}`))
