@@ -57,6 +57,13 @@ func TestTrafficVerbs(t *testing.T) {
 		{"prices set chat --input 1 --from tomorrow", 2, "", "", ""},
 		{"prices remove chat --variant q4", 0, `POST /v1/admin/prices {"price":{"model":"chat","removed":true,"variant":"q4"`, `{"price":{}}`, ""},
 		{"prices remove", 2, "", "", ""},
+		{
+			"prices cancel chat --from 2027-01-01T01:00:00+01:00", 0, "DELETE /v1/admin/prices/8",
+			`{"prices":[{"model":"chat","revision":"7"},{"model":"chat","variant":"q4","valid_from":"2027-01-01T00:00:00Z","revision":"9"},{"model":"chat","valid_from":"2027-01-01T00:00:00Z","revision":"8"}]}`,
+			"the price of chat from 2027-01-01T01:00:00+01:00 on is taken back",
+		},
+		{"prices cancel chat --from 2027-01-01T00:00:00Z", 1, "GET /v1/admin/prices", `{"prices":[{"model":"chat","revision":"7"}]}`, "chat has no price that is to hold from"},
+		{"prices cancel chat", 2, "", "", "--from"},
 
 		{"budgets list --tenant acme", 0, "GET /v1/admin/budgets?tenant=acme", `{"budgets":[{"id":"lab","unit":"money","amount":"2500000","standing":{"settled":"500000"}}]}`, "0.5"},
 		{"budgets get lab --tenant acme", 0, "GET /v1/admin/budgets/lab?tenant=acme", `{"budget":{"id":"lab","unit":"tokens","amount":"7"}}`, "lab"},

@@ -141,11 +141,29 @@ func (s *Server) free(p price.Price) []string {
 func (s *Server) unknown(p price.Price) []string {
 	t := p.Target
 	switch {
-	case p.Removed || t.Digest != "" || t.Model == price.Every || s.known(t.Reference()):
+	case p.Removed:
+		return s.removesNothing(p)
+	case t.Digest != "" || t.Model == price.Every || s.known(t.Reference()):
 		return nil
 	case t.Version > 0 && s.known(t.Model):
 		return []string{fmt.Sprintf("the model %q has no version %d now: no request is billed by this price until it has, though budgets reserve as if one might be", t.Model, t.Version)}
 	default:
 		return []string{fmt.Sprintf("there is no model %q now: no request is billed by this price until there is", t.Model)}
 	}
+}
+
+// removesNothing returns why removing a price changes nothing.
+func (s *Server) removesNothing(p price.Price) []string {
+	if s.usage.Meter.book.Load().Has(p.Target, p.ValidFrom.Add(-time.Microsecond)) {
+		return nil
+	}
+	of := fmt.Sprintf("%q", p.Target.Reference())
+	if p.Target.Variant != "" {
+		of = fmt.Sprintf("the variant %q of %s", p.Target.Variant, of)
+	}
+	text := of + " has no price of its own before then: nothing is removed"
+	if t := p.Target; t.Digest == "" && t.Model != price.Every && !s.known(t.Reference()) {
+		text += fmt.Sprintf(", and there is no model or version %q now", t.Reference())
+	}
+	return []string{text}
 }

@@ -54,20 +54,47 @@ func (s *Server) SetPrice(ctx context.Context, req *edgev1.SetPriceRequest) (*ed
 		p.Rates = ratesOf(in.GetRates())
 	}
 	audit.From(ctx).SetResource("price " + p.Target.Key())
-	if p, err = s.usage.prices.Add(ctx, p); err != nil {
-		switch {
-		case errors.Is(err, price.ErrExists):
-			return nil, apierr.New(apierr.AlreadyExists, "there is a price from that very time on").WithField("price.valid_from")
-		case errors.Is(err, price.ErrFull):
-			return nil, apierr.New(apierr.FailedPrecondition, "there are %d prices, as many as may be", price.MaxPrices)
+	if p, err = s.usage.prices.Set(ctx, p, p.CreateTime); err != nil {
+		if errors.Is(err, price.ErrBegun) {
+			return nil, apierr.New(apierr.AlreadyExists, "a price holds from that very time on, and what was billed by it stays: set one from a later time on").WithField("price.valid_from")
 		}
-		return nil, storeError(err)
+		return nil, priceError(err)
 	}
 	s.log.InfoContext(ctx, "a price is set", slog.String("model", p.Target.Reference()), slog.Int64("revision", p.Revision))
 	if err := s.usage.follow(ctx); err != nil {
 		return nil, storeError(err)
 	}
 	return &edgev1.SetPriceResponse{Price: priceMessage(p), Warnings: append(s.unknown(p), s.free(p)...)}, nil
+}
+
+// DeletePrice takes back a price that does not hold yet.
+func (s *Server) DeletePrice(ctx context.Context, req *edgev1.DeletePriceRequest) (*edgev1.DeletePriceResponse, error) {
+	if _, err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	p, err := s.usage.prices.Delete(ctx, req.GetRevision(), s.usage.now())
+	if err != nil {
+		return nil, priceError(err)
+	}
+	audit.From(ctx).SetResource("price " + p.Target.Key())
+	s.log.InfoContext(ctx, "a price is taken back", slog.String("model", p.Target.Reference()), slog.Int64("revision", p.Revision))
+	if err := s.usage.follow(ctx); err != nil {
+		return nil, storeError(err)
+	}
+	return &edgev1.DeletePriceResponse{Price: priceMessage(p)}, nil
+}
+
+func priceError(err error) error {
+	switch {
+	case errors.Is(err, price.ErrNotFound):
+		return apierr.New(apierr.NotFound, "there is no such price").WithField("revision")
+	case errors.Is(err, price.ErrBegun):
+		return apierr.New(apierr.FailedPrecondition, "the price holds already, and what was billed by it stays: set another one, or remove it from a time on").WithField("revision")
+	case errors.Is(err, price.ErrFull):
+		return apierr.New(apierr.FailedPrecondition, "there are %d prices, as many as may be", price.MaxPrices)
+	default:
+		return storeError(err)
+	}
 }
 
 // ListPrices lists prices.
