@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,9 +77,12 @@ func TestTargetsAreRead(t *testing.T) {
 			t.Errorf("%q is %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "chat@3", "chat@v0", "chat@v03", "chat@v", "chat@prod", "*@v1", "a b", "sha256:12", "@v1", "chat@v99999999999"} {
+	for _, text := range []string{"", "chat@3", "chat@v0", "chat@v03", "chat@v", "chat@prod", "*@v1", "a b", "sha256:12", "@v1", "chat@v99999999999", "chat\u0080", "a\x00b", "a\tb"} {
 		if got, err := ParseTarget(text, ""); err == nil {
 			t.Errorf("%q is read as %+v", text, got)
+		}
+		if got, err := ParseTarget("chat", text); (err == nil) == strings.ContainsAny(text, "\u0080\x00\t") {
+			t.Errorf("the variant %q is read as %+v, %v", text, got, err)
 		}
 	}
 }

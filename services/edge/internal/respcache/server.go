@@ -3,6 +3,8 @@ package respcache
 import (
 	"context"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
@@ -49,6 +51,11 @@ func (s *Server) PurgeCache(ctx context.Context, req *edgev1.PurgeCacheRequest) 
 		return nil, apierr.New(apierr.FailedPrecondition, "there is no response cache: cache.enabled is not set")
 	}
 	p := Purge{Tenant: tenantOf(ctx, req.GetTenant()), Model: req.GetModel(), Collection: req.GetCollection()}
+	for field, name := range map[string]string{"tenant": p.Tenant, "model": p.Model, "collection": p.Collection} {
+		if strings.ContainsFunc(name, unicode.IsControl) {
+			return nil, apierr.Invalid(field, "%s must not have control characters", field)
+		}
+	}
 	audit.From(ctx).SetResource("cache " + p.Tenant)
 	warnings, err := s.warnings(ctx, p)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/clock"
 	"github.com/poterne/poterne/pkg/identity"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
@@ -42,6 +43,10 @@ func TestAPurgeOfNothingSaysSo(t *testing.T) {
 		{"acme", "smoll", `no model "smoll" now`},
 		{"*", "smoll", `no model "smoll" now`},
 	} {
+		_, err := s.PurgeCache(ctx, &edgev1.PurgeCacheRequest{Tenant: p.tenant + "\u0090", Model: p.model})
+		if e := apierr.From(err); e == nil || e.Field != "tenant" {
+			t.Errorf("%+v with a control character: %v", p, err)
+		}
 		got, err := s.PurgeCache(ctx, &edgev1.PurgeCacheRequest{Tenant: p.tenant, Model: p.model})
 		if err != nil || got.GetRevision() == 0 {
 			t.Fatalf("%+v: %v, %v", p, got, err)

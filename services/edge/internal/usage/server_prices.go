@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -30,10 +32,10 @@ func (s *Server) SetPrice(ctx context.Context, req *edgev1.SetPriceRequest) (*ed
 	in := req.GetPrice()
 	p := price.Price{Currency: or(in.GetCurrency(), s.usage.cfg.Currency), Removed: in.GetRemoved(), CreateTime: s.usage.now(), Creator: c.Subject + "@" + c.Tenant}
 	if p.Target, err = price.ParseTarget(in.GetModel(), in.GetVariant()); err != nil {
+		if strings.ContainsFunc(in.GetVariant(), unicode.IsControl) {
+			return nil, apierr.Invalid("price.variant", "price.variant must not have control characters")
+		}
 		return nil, apierr.Invalid("price.model", "price.model must be a model such as chat, a version such as chat@v3, a digest, or *")
-	}
-	if utf8Broken(in.GetModel(), in.GetVariant()) {
-		return nil, apierr.Invalid("price.variant", "price.variant has a character that no name has")
 	}
 	if p.Currency != s.usage.cfg.Currency {
 		return nil, apierr.Invalid("price.currency", "price.currency must be %s, the gateway's", s.usage.cfg.Currency)

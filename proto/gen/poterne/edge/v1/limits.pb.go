@@ -151,7 +151,7 @@ func (LimitAway) EnumDescriptor() ([]byte, []int) {
 }
 
 // Which requests a limit is about. A list that is empty is about all. Asterisks in a
-// pattern stand for anything.
+// pattern stand for anything; control characters are in none.
 type LimitMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tenants; for limits of the platform only.

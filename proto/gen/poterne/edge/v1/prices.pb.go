@@ -161,7 +161,7 @@ type Price struct {
 	// `name`, `name@v3`, `sha256:…` of a version or a variant, or `*` for every model.
 	// The most exact price counts.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Only this variant; empty: each.
+	// Only this variant, a name without control characters; empty: each.
 	Variant string `protobuf:"bytes,2,opt,name=variant,proto3" json:"variant,omitempty"`
 	// The rates.
 	Rates *PriceRates `protobuf:"bytes,3,opt,name=rates,proto3" json:"rates,omitempty"`
