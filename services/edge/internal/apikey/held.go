@@ -2,6 +2,7 @@ package apikey
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -23,10 +24,8 @@ func Held(ctx context.Context, keys Lister, tenant string, now time.Time, meant 
 		if err != nil {
 			return false, err
 		}
-		for _, r := range page {
-			if meant(r) {
-				return true, nil
-			}
+		if slices.ContainsFunc(page, meant) {
+			return true, nil
 		}
 		if len(page) < f.Limit {
 			return false, nil
