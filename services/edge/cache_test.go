@@ -235,6 +235,19 @@ func TestTenantsShareNothing(t *testing.T) {
 	if a := g.do("GET", "/v1/admin/cache?tenant=*", ""); a.at("misses") != 6.0 || a.at("entries") == 0.0 {
 		t.Errorf("%s", a.text)
 	}
+	for body, want := range map[string]string{
+		`{"tenant":"other"}`: "", `{"tenant":"*"}`: "", `{"tenant":"*","model":"small"}`: "", `{"model":"small"}`: "",
+		`{"tenant":"othre"}`: `the tenant "othre" has no API key now`,
+	} {
+		if strings.Contains(body, `"small"`) {
+			body = strings.Replace(body, "}", `,"collection":"none"}`, 1)
+		}
+		a := g.do("POST", "/v1/admin/cache:purge", body)
+		if w := a.at("warnings", 0); a.status != 200 || (w != nil) != (want != "") || !strings.Contains(text(w), want) {
+			t.Errorf("%s: %d %s", body, a.status, a.text)
+		}
+	}
+	g.asks(exactly(""), other, 1, "miss", "hit")
 	g.do("POST", "/v1/admin/cache:purge", `{"tenant":"other","model":"large"}`)
 	g.asks(exactly(""), other, 0, "hit")
 	g.do("POST", "/v1/admin/cache:purge", `{"tenant":"*","model":"small"}`)

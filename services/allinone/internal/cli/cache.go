@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/spf13/cobra"
 )
@@ -32,15 +32,23 @@ func (a *app) cacheStatsCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodGet, path, nil, &out); err != nil {
 				return err
 			}
-			if ratio, ok := out["hit_ratio"].(float64); ok && a.settings.output == "table" {
-				out["hit_ratio"] = strconv.FormatFloat(ratio, 'f', 3, 64)
+			if a.settings.output != "table" {
+				return a.print([]any{out}, nil)
 			}
-			if out["tenant"] != "*" && a.settings.output == "table" { // what memory holds is told of all together
-				delete(out, "entries")
-				delete(out, "bytes")
+			cols := []string{
+				"TENANT tenant", "ENABLED enabled", "HITS hits", "STALE stale", "MISSES misses", "BYPASSES bypasses", "RATIO hit_ratio",
+				"PROMPT-TOKENS saved_prompt_tokens", "COMPLETION-TOKENS saved_completion_tokens",
 			}
-			return a.print([]any{out}, columns("TENANT tenant", "ENABLED enabled", "HITS hits", "STALE stale", "MISSES misses", "BYPASSES bypasses",
-				"RATIO hit_ratio", "PROMPT-TOKENS saved_prompt_tokens", "COMPLETION-TOKENS saved_completion_tokens", "ENTRIES entries", "BYTES bytes"))
+			out["hit_ratio"] = percent(out["hit_ratio"])
+			all := out["tenant"] == "*"
+			if all {
+				cols = append(cols, "ENTRIES entries", "BYTES bytes")
+			}
+			if err := a.print([]any{out}, columns(cols...)); err != nil || all {
+				return err
+			}
+			_, err = fmt.Fprintln(a.streams.Err, "how much memory holds is not counted by tenant: administrators of the platform see it with --tenant '*'")
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "whose requests; * is all, for administrators of the platform")
@@ -61,6 +69,7 @@ func (a *app) cachePurgeCommand() *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodPost, cachePath+":purge", body, &out); err != nil {
 				return err
 			}
+			a.warn("", out["warnings"])
 			return a.print([]any{out}, columns("TENANT tenant", "REVISION revision"))
 		},
 	}

@@ -25,7 +25,11 @@ func (a *app) experimentsCreateCommand() *cobra.Command {
 				body["share"] = millionths(share)
 			}
 			if sticky != "" {
-				body["sticky_by"] = "STICKY_BY_" + strings.ToUpper(sticky)
+				by, err := stickyBys().name("sticky", sticky)
+				if err != nil {
+					return err
+				}
+				body["sticky_by"] = by
 			}
 			arms, err := parseExperimentArms(args[2:])
 			if err != nil {

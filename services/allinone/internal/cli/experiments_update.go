@@ -110,7 +110,11 @@ weights and share by ramp.`,
 			set("description", "description", description)
 			set("share", "share", millionths(share))
 			set("priority", "priority", int(priority))
-			set("sticky", "sticky_by", "STICKY_BY_"+strings.ToUpper(sticky))
+			if given(cmd, "sticky") {
+				if body["sticky_by"], err = stickyBys().name("sticky", sticky); err != nil {
+					return err
+				}
+			}
 			if shadow != "" {
 				if body["shadow"], err = parseServed(shadow, "share"); err != nil {
 					return usagef("--shadow must be VERSION:PERCENT or @ALIAS:PERCENT, got %q", shadow)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -91,12 +92,20 @@ whom it is about and what it counts apart, too (--by=, --models= and so on take 
 			if amount < 1 {
 				return usagef("--amount must be given, and at least 1")
 			}
+			kindName, err := limitKinds().name("kind", kind)
+			if err != nil {
+				return err
+			}
+			awayName, err := limitAways().name("away", away)
+			if err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			limit := map[string]any{
-				"kind": enumName("LIMIT_KIND_", kind), "away": enumName("LIMIT_AWAY_", away), "by": by, "amount": amount, "burst": burst, "disabled": disabled,
+				"kind": kindName, "away": awayName, "by": by, "amount": amount, "burst": burst, "disabled": disabled,
 				"match": map[string]any{"tenants": tenants, "keys": keys, "users": users, "models": models, "routes": routes},
 			}
 			if period > 0 {
@@ -110,6 +119,7 @@ whom it is about and what it counts apart, too (--by=, --models= and so on take 
 			if err := c.call(cmd.Context(), http.MethodPut, joinPath(limitsPath, args[0]), body, &out); err != nil {
 				return err
 			}
+			a.warn("", out["warnings"])
 			return a.printLimits([]any{out["limit"]})
 		},
 	}
@@ -156,11 +166,6 @@ func (c *client) keepOfLimit(cmd *cobra.Command, limit map[string]any, path stri
 	return nil
 }
 
-// enumName is a constant of the contract by its word, or by its name, as errors have it.
-func enumName(prefix, word string) string {
-	return prefix + strings.TrimPrefix(strings.ToUpper(strings.ReplaceAll(word, "-", "_")), prefix)
-}
-
 func (a *app) limitsDeleteCommand(tenant *string) *cobra.Command {
 	var etag string
 	cmd := &cobra.Command{
@@ -171,7 +176,11 @@ func (a *app) limitsDeleteCommand(tenant *string) *cobra.Command {
 				return err
 			}
 			query := url.Values{"tenant": {*tenant}, "etag": {etag}}
-			return c.call(cmd.Context(), http.MethodDelete, joinPath(limitsPath, args[0])+"?"+query.Encode(), nil, nil)
+			if err := c.call(cmd.Context(), http.MethodDelete, joinPath(limitsPath, args[0])+"?"+query.Encode(), nil, nil); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.streams.Out, "limit %s is removed\n", args[0])
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&etag, "etag", "", "only when the limit has this etag")
@@ -181,7 +190,7 @@ func (a *app) limitsDeleteCommand(tenant *string) *cobra.Command {
 func (a *app) limitsStatusCommand(tenant *string) *cobra.Command {
 	fields := make(map[string]*string)
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show what is left of the limits that a request would be about", Args: noArgs,
+		Use: "status", Short: "Show what is left of the limits that are about a request, and why the others are not", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -195,8 +204,15 @@ func (a *app) limitsStatusCommand(tenant *string) *cobra.Command {
 			if err := c.call(cmd.Context(), http.MethodGet, limitsPath+":status?"+query.Encode(), nil, &out); err != nil {
 				return err
 			}
-			return a.print(out["limits"], columns("NAME name", "OF tenant", "KIND kind LIMIT_KIND_", "REMAINING remaining", "AT-ONCE burst", "AMOUNT amount",
-				"PERIOD period", "FULL-IN reset_after", "BY by", "LOCAL local"))
+			if err := a.print(out["limits"], columns("NAME name", "OF tenant", "KIND kind LIMIT_KIND_", "REMAINING remaining", "AT-ONCE burst", "AMOUNT amount",
+				"PERIOD period", "FULL-IN reset_after", "BY by", "LOCAL local")); err != nil {
+				return err
+			}
+			misses, _ := out["misses"].([]any)
+			for _, m := range misses { // apart, so that -o json stays the list that it is
+				_, _ = fmt.Fprintf(a.streams.Err, "the limit %s (of %s) is not about this request: %s\n", cell(lookup(m, "name")), cell(lookup(m, "tenant")), cell(lookup(m, "reason")))
+			}
+			return nil
 		},
 	}
 	for _, f := range [][3]string{

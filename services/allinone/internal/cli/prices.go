@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,7 +13,7 @@ import (
 const pricesPath = "/v1/admin/prices"
 
 func (a *app) pricesCommand() *cobra.Command {
-	return group("prices", "What models cost", a.pricesListCommand(), a.pricesSetCommand(), a.pricesRemoveCommand())
+	return group("prices", "What models cost", a.pricesListCommand(), a.pricesSetCommand(), a.pricesCancelCommand(), a.pricesRemoveCommand())
 }
 
 // rateNames are the classes of a price, as the gateway calls them.
@@ -67,7 +68,8 @@ func (a *app) pricesSetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set MODEL [--input AMOUNT] [--output AMOUNT]…", Short: "Set what a model costs from a time on",
 		Long: `Sets what a model costs: MODEL is name, name@v3, sha256:… or * for every model.
-Amounts are in the gateway's currency, for a million tokens, ranked documents or requests.`,
+Amounts are in the gateway's currency, for a million tokens, ranked documents or requests.
+A price that is to hold from the same time on, and does not yet, is replaced.`,
 		Args: exactArgs("MODEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := make(map[string]any)
@@ -116,6 +118,44 @@ func (a *app) setPrice(cmd *cobra.Command, price map[string]any, from string) er
 	}
 	a.warn("", out["warnings"])
 	return a.printPrices([]any{out["price"]})
+}
+
+// pricesCancelCommand takes back a price to come, which the gateway knows by its number.
+func (a *app) pricesCancelCommand() *cobra.Command {
+	var variant, from string
+	cmd := &cobra.Command{
+		Use: "cancel MODEL --from TIME", Short: "Take back a price that is to hold from a time on: the one before it holds on", Args: exactArgs("MODEL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := time.Parse(time.RFC3339, from)
+			if err != nil {
+				return usagef("--from must be the time that the price is to hold from, such as 2027-01-01T00:00:00Z, got %q", from)
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			items, err := c.pages(cmd.Context(), pricesPath, nil, "prices", 0)
+			if err != nil {
+				return err
+			}
+			for _, item := range items {
+				start, err := time.Parse(time.RFC3339, cell(lookup(item, "valid_from")))
+				if err != nil || !start.Equal(at) || lookup(item, "model") != args[0] || cell(lookup(item, "variant")) != cell(variant) {
+					continue
+				}
+				var out map[string]any
+				if err := c.call(cmd.Context(), http.MethodDelete, joinPath(pricesPath, cell(lookup(item, "revision"))), nil, &out); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(a.streams.Out, "the price of %s from %s on is taken back\n", args[0], from)
+				return err
+			}
+			return fmt.Errorf("%s has no price that is to hold from %s on: poterne prices list shows those that there are", args[0], from)
+		},
+	}
+	cmd.Flags().StringVar(&variant, "variant", "", "only this variant's")
+	cmd.Flags().StringVar(&from, "from", "", "from when on the price is to hold, as prices list shows it")
+	return cmd
 }
 
 func (a *app) pricesRemoveCommand() *cobra.Command {

@@ -124,22 +124,27 @@ func (f *routeFlags) route(in io.Reader) (map[string]any, error) {
 		}
 		return fmt.Sprintf("%gs", d.Seconds())
 	}
-	words := func(prefix string, list []string) []string {
-		out := make([]string, len(list))
-		for i, w := range list {
-			out[i] = enumName(prefix, w)
-		}
-		return out
+	operations, err := routeOperations().nameAll("operations", f.operations)
+	if err != nil {
+		return nil, err
+	}
+	retryOn, err := routeReasons().nameAll("retry-on", f.retryOn)
+	if err != nil {
+		return nil, err
+	}
+	fallbackOn, err := routeReasons().nameAll("fallback-on", f.fallbackOn)
+	if err != nil {
+		return nil, err
 	}
 	out := map[string]any{
 		"priority": f.priority, "model": f.model, "disabled": f.disabled, "hedge_delay": seconds(f.hedge),
 		"match": map[string]any{
-			"operations": words("ROUTE_OPERATION_", f.operations), "paths": f.paths, "models": f.models, "headers": headerMatches(f.heads),
+			"operations": operations, "paths": f.paths, "models": f.models, "headers": headerMatches(f.heads),
 			"tenants": f.tenants, "subjects": f.subjects, "keys": f.keys,
 		},
 		"timeouts": map[string]any{"request": seconds(f.request), "attempt": seconds(f.attempt), "first_token": seconds(f.firstToken)},
-		"retry":    map[string]any{"attempts": f.attempts, "on": words("ROUTE_REASON_", f.retryOn), "backoff": seconds(f.backoff), "max_backoff": seconds(f.maxBackoff)},
-		"fallback": map[string]any{"models": f.fallback, "on": words("ROUTE_REASON_", f.fallbackOn)},
+		"retry":    map[string]any{"attempts": f.attempts, "on": retryOn, "backoff": seconds(f.backoff), "max_backoff": seconds(f.maxBackoff)},
+		"fallback": map[string]any{"models": f.fallback, "on": fallbackOn},
 	}
 	if by, name, _ := strings.Cut(f.sticky, "="); by != "" {
 		out["sticky"] = map[string]any{"by": by, "name": name}
@@ -243,7 +248,11 @@ func (a *app) routesDeleteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.call(cmd.Context(), http.MethodDelete, joinPath(routesPath, args[0])+"?"+url.Values{"etag": {etag}}.Encode(), nil, nil)
+			if err := c.call(cmd.Context(), http.MethodDelete, joinPath(routesPath, args[0])+"?"+url.Values{"etag": {etag}}.Encode(), nil, nil); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.streams.Out, "route %s is removed\n", args[0])
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&etag, "etag", "", "only when the route has this etag")

@@ -165,7 +165,16 @@ func TestRoutesByTheCommandLine(t *testing.T) {
 		}
 	}
 	c.mustCLI("", "routes", "delete", "full", "--etag", etag)
-	c.mustCLI("", "routes", "delete", "copy")
+	if out := c.mustCLI("", "routes", "delete", "copy"); !strings.Contains(out, "route copy is removed") {
+		t.Errorf("says %q of what it removes", out)
+	}
+	for flag, says := range map[string]string{
+		"--operations": "must be chat, completion, embed, rerank or search, got", "--retry-on": "must be unreached, unavailable, overloaded", "--fallback-on": "or model-not-found, got",
+	} {
+		if code, _, errs := c.cli("", "routes", "set", "bad", flag, "sandwich"); code != 2 || !strings.Contains(errs, flag+" must be ") || !strings.Contains(errs, says) {
+			t.Errorf("%s: %d %s", flag, code, errs)
+		}
+	}
 	if out := c.mustCLI("", "routes", "test", "--model", "sim-chat"); !strings.Contains(out, "no route is about the request") {
 		t.Errorf("%s", out)
 	}

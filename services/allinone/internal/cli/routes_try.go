@@ -15,6 +15,10 @@ func (a *app) routesTestCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "test", Short: "Show which route a request would take, and why not the others; nothing is asked", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			name, err := routeOperations().name("operation", operation)
+			if err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -24,7 +28,7 @@ func (a *app) routesTestCommand() *cobra.Command {
 				name, value, _ := strings.Cut(h, "=")
 				given[strings.ToLower(name)] = value
 			}
-			body := map[string]any{"operation": enumName("ROUTE_OPERATION_", operation), "headers": given}
+			body := map[string]any{"operation": name, "headers": given}
 			for name, value := range fields {
 				body[name] = *value
 			}

@@ -36,10 +36,17 @@ func TestTrafficVerbs(t *testing.T) {
 		{"limits set few --amount 0", 2, "", "", "--amount"},
 		{"limits set few --amount many", 2, "", "", ""},
 		{"limits set few --amount 1 --period soon", 2, "", "", ""},
-		{"limits delete few --etag 4", 0, "DELETE /v1/admin/limits/few?etag=4", `{}`, ""},
+		{"limits set few --amount 1 --kind sandwiches", 2, "", "", `--kind must be requests, input-tokens, output-tokens, total-tokens or concurrent-requests, got "sandwiches"`},
+		{"limits set few --amount 1 --away LIMIT_AWAY_OFTEN", 2, "", "", `--away must be local, allow or refuse, got`},
+		{"limits set few --amount 1 --models smoll", 0, "PUT /v1/admin/limits/few {", `{"limit":{"name":"few"},"warnings":["there is none"]}`, "warning: there is none"},
+		{"limits delete few --etag 4", 0, "DELETE /v1/admin/limits/few?etag=4", `{}`, "limit few is removed"},
 		{"limits delete", 2, "", "", ""},
 		{"limits status --key k1 --user ana --model small", 0, "GET /v1/admin/limits:status?address=&key_id=k1", `{"limits":[{"name":"few","remaining":"3"}]}`, "3"},
 		{"limits status more", 2, "", "", ""},
+		{
+			"limits status --user ana", 0, "GET /v1/admin/limits:status?", `{"limits":[],"misses":[{"name":"few","tenant":"acme","reason":"no model is given"}]}`,
+			"the limit few (of acme) is not about this request: no model is given",
+		},
 
 		{"prices list --history", 0, "GET /v1/admin/prices?history=true", `{"prices":[{"model":"chat","rates":{"input":"150000"}}]}`, "0.15"},
 		{
@@ -57,6 +64,8 @@ func TestTrafficVerbs(t *testing.T) {
 		{"prices set chat --input 1 --from tomorrow", 2, "", "", ""},
 		{"prices remove chat --variant q4", 0, `POST /v1/admin/prices {"price":{"model":"chat","removed":true,"variant":"q4"`, `{"price":{}}`, ""},
 		{"prices remove", 2, "", "", ""},
+		{"prices cancel chat --from 2027-01-01T00:00:00Z", 1, "GET /v1/admin/prices", `{"prices":[{"model":"chat","revision":"7"}]}`, "chat has no price that is to hold from"},
+		{"prices cancel chat", 2, "", "", "--from"},
 
 		{"budgets list --tenant acme", 0, "GET /v1/admin/budgets?tenant=acme", `{"budgets":[{"id":"lab","unit":"money","amount":"2500000","standing":{"settled":"500000"}}]}`, "0.5"},
 		{"budgets get lab --tenant acme", 0, "GET /v1/admin/budgets/lab?tenant=acme", `{"budget":{"id":"lab","unit":"tokens","amount":"7"}}`, "lab"},
@@ -103,8 +112,10 @@ func TestTrafficVerbs(t *testing.T) {
 		{"usage check --from 2026-05-01T00:00:00Z", 1, "POST /v1/admin/usage:check", `{"adds_up":false,"difference_count":"1","differences":[{"table":"day","row":"x"}]}`, "day"},
 
 		{"cache stats --tenant *", 0, "GET /v1/admin/cache?tenant=%2A", `{"tenant":"*","hits":"12","entries":"7","bytes":"4711"}`, "4711"},
-		{"cache stats", 0, "GET /v1/admin/cache", `{"tenant":"acme","hits":"5","misses":"9","hit_ratio":0.35714285714285715,"entries":"0","bytes":"0"}`, "0.357"},
+		{"cache stats", 0, "GET /v1/admin/cache", `{"tenant":"acme","hits":"5","misses":"9","hit_ratio":0.35714285714285715,"entries":"0","bytes":"0"}`, " 35.71% "},
+		{"cache stats --tenant acme", 0, "GET /v1/admin/cache?tenant=acme", `{"tenant":"acme","entries":"0","bytes":"0"}`, "with --tenant '*'"},
 		{"cache purge --model small --collection docs", 0, `POST /v1/admin/cache:purge {"collection":"docs","model":"small","tenant":""}`, `{"revision":"4"}`, "4"},
+		{"cache purge --model smoll", 0, "POST /v1/admin/cache:purge", `{"revision":"4","warnings":["there is none"]}`, "warning: there is none"},
 		{"cache purge everything", 2, "", "", ""},
 		{"cache", 2, "", "", "needs a verb"},
 	} {
@@ -211,6 +222,30 @@ func TestColumnsOfClasses(t *testing.T) {
 			if at := slices.Index(strings.Fields(heading), title); at < 0 || strings.Fields(row)[at] != value {
 				t.Errorf("%s: %s is not %s:\n%s", args, title, value, stdout)
 			}
+		}
+	}
+}
+
+// A price to come is taken back by its number, which is found by its model, variant and
+// time.
+func TestAPriceToComeIsTakenBack(t *testing.T) {
+	const there = `{"prices":[{"model":"chat","revision":"7"},{"model":"chat","variant":"q4","valid_from":"2027-01-01T00:00:00Z","revision":"9"},
+		{"model":"chat","valid_from":"2027-01-01T00:00:00Z","revision":"8"}]}`
+	for args, want := range map[string]string{
+		"--from 2027-01-01T01:00:00+01:00":           "/v1/admin/prices/8",
+		"--from 2027-01-01T00:00:00Z --variant q4":   "/v1/admin/prices/9",
+		"--from 2027-01-01T00:00:00Z --variant q8_0": "",
+	} {
+		deleted := ""
+		gateway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete {
+				deleted = r.URL.Path
+			}
+			_, _ = io.WriteString(w, there)
+		})
+		code, stdout, stderr := run(t, gateway, "", strings.Fields("prices cancel chat "+args)...)
+		if deleted != want || (code == 0) != (want != "") || strings.Contains(stdout, "is taken back") != (want != "") {
+			t.Errorf("%s: code %d, removes %q, says %s%s", args, code, deleted, stdout, stderr)
 		}
 	}
 }

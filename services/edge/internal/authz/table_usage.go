@@ -12,8 +12,9 @@ func usageMethods() map[string]Method {
 		edgev1.UsageService_CheckUsage_FullMethodName:  {Type: "usage", Action: "check", Platform: true},
 
 		// What models cost is the same for all.
-		edgev1.UsageService_SetPrice_FullMethodName:   {Type: "price", Action: "set", Platform: true},
-		edgev1.UsageService_ListPrices_FullMethodName: {Type: "price", Action: "list", Platform: true},
+		edgev1.UsageService_SetPrice_FullMethodName:    {Type: "price", Action: "set", Platform: true},
+		edgev1.UsageService_DeletePrice_FullMethodName: {Type: "price", Action: "delete", Platform: true},
+		edgev1.UsageService_ListPrices_FullMethodName:  {Type: "price", Action: "list", Platform: true},
 
 		edgev1.UsageService_SetBudget_FullMethodName:    {Type: "budget", Action: "set", Tenant: tenant},
 		edgev1.UsageService_GetBudget_FullMethodName:    {Type: "budget", Action: "get", ID: id, Tenant: tenant},

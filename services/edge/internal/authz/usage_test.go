@@ -9,6 +9,7 @@ func usageMatrix(admins, platform string) map[string]string {
 		"UsageService/ExportUsage":  admins,
 		"UsageService/CheckUsage":   platform,
 		"UsageService/SetPrice":     platform,
+		"UsageService/DeletePrice":  platform,
 		"UsageService/ListPrices":   platform,
 		"UsageService/SetBudget":    admins,
 		"UsageService/GetBudget":    admins,

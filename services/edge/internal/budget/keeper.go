@@ -28,6 +28,8 @@ type RefusedError struct {
 	// Settled is what is used up of it, and Held what requests in hand have reserved,
 	// or edges hold for the next ones.
 	Settled, Held int64
+	// Rest is what a request could have had: some of what is held is this edge's to give.
+	Rest int64
 	// Need is what the request may come to.
 	Need int64
 	// Resets is when the period ends; the zero time: never.
@@ -250,6 +252,7 @@ func (k *Keeper) acquire(ctx context.Context, p ledger.Period, a *account, n int
 func (a *account) refusal(n int64, now time.Time, zone *time.Location) error {
 	return &RefusedError{
 		Budget: a.budget, Settled: a.settled + a.spent, Held: max(a.others+a.free+a.reserved, 0), Need: n, Resets: a.budget.End(now, zone),
+		Rest: max(a.budget.Amount-a.settled-a.spent-a.others-a.reserved, 0),
 	}
 }
 

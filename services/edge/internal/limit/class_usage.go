@@ -11,6 +11,7 @@ func usageClasses() map[string]Class {
 		edgev1.UsageService_ExportUsage_FullMethodName:  Write,
 		edgev1.UsageService_CheckUsage_FullMethodName:   Write,
 		edgev1.UsageService_SetPrice_FullMethodName:     Write,
+		edgev1.UsageService_DeletePrice_FullMethodName:  Write,
 		edgev1.UsageService_ListPrices_FullMethodName:   Read,
 		edgev1.UsageService_SetBudget_FullMethodName:    Write,
 		edgev1.UsageService_GetBudget_FullMethodName:    Read,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
 	"github.com/poterne/poterne/services/edge/internal/limit"
@@ -192,8 +193,10 @@ func (r *Rule) Check(own bool) []Problem {
 		"match.tenants": r.Match.Tenants, "match.keys": r.Match.Keys, "match.users": r.Match.Users,
 		"match.models": r.Match.Models, "match.routes": r.Match.Routes,
 	} {
-		if len(list) > MaxPatterns || slices.ContainsFunc(list, func(s string) bool { return s == "" || len(s) > maxPattern }) {
-			bad(field, "must be at most %d patterns of 1 to %d bytes", MaxPatterns, maxPattern)
+		if len(list) > MaxPatterns || slices.ContainsFunc(list, func(s string) bool {
+			return s == "" || len(s) > maxPattern || strings.ContainsFunc(s, unicode.IsControl)
+		}) {
+			bad(field, "must be at most %d patterns of 1 to %d bytes, without control characters", MaxPatterns, maxPattern)
 		}
 	}
 	if route := r.Match.unknownRoute(); route != "" {

@@ -21,6 +21,7 @@ func TestRulesAreChecked(t *testing.T) {
 		"away":          func(r *Rule) { r.Away = "sometimes" },
 		"match.tenants": func(r *Rule) { r.Match.Tenants = []string{"acme"} },
 		"match.models":  func(r *Rule) { r.Match.Models = []string{""} },
+		"match.keys":    func(r *Rule) { r.Match.Keys = []string{"k\u0085"} },
 		"match.routes":  func(r *Rule) { r.Match.Routes = make([]string, MaxPatterns+1) },
 		"match.users":   func(r *Rule) { r.Match.Users = []string{strings.Repeat("a", maxPattern+1)} },
 		"amount":        func(r *Rule) { r.Amount = 0 },

@@ -104,13 +104,31 @@ func (s *set) of(f *Facts, out []*Owned) []*Owned {
 func (s *set) empty() bool { return len(s.platform) == 0 && len(s.tenants) == 0 }
 
 func (o *Owned) about(f *Facts) bool {
+	reason, _ := o.miss(f)
+	return reason == ""
+}
+
+// miss is why a rule is not about a request; empty when it is. personal says that it is
+// for who asks.
+func (o *Owned) miss(f *Facts) (reason string, personal bool) {
 	m := &o.Match
-	if f.Model == "" && (len(m.Models) > 0 || slices.Contains(o.By, ByModel)) {
-		return false
+	switch {
+	case !matches(m.Tenants, f.Tenant):
+		return "it is about other tenants", true
+	case !matches(m.Keys, f.KeyID):
+		return "it is about other API keys", true
+	case len(m.Users) > 0 && !anyOf(m.Users, f.User) && !anyOf(m.Users, f.Subject):
+		return "it is about other users", true
+	case len(m.Routes) > 0 && !anyOf(m.Routes, string(f.Class)) && !anyOf(m.Routes, f.Method):
+		return "it is about other methods", false
+	case f.Model == "" && len(m.Models) > 0:
+		return "it is about some models, and no model is given", false
+	case f.Model == "" && slices.Contains(o.By, ByModel):
+		return "it counts each model apart, and no model is given", false
+	case !matches(m.Models, f.Model):
+		return "it is about other models", false
 	}
-	return matches(m.Tenants, f.Tenant) && matches(m.Keys, f.KeyID) && matches(m.Models, f.Model) &&
-		(len(m.Users) == 0 || anyOf(m.Users, f.User) || anyOf(m.Users, f.Subject)) &&
-		(len(m.Routes) == 0 || anyOf(m.Routes, string(f.Class)) || anyOf(m.Routes, f.Method))
+	return "", false
 }
 
 // bucket names where a request is counted. The names of values that callers choose

@@ -2,6 +2,7 @@ package limitrule
 
 import (
 	"context"
+	"slices"
 
 	"github.com/poterne/poterne/services/edge/internal/limit"
 )
@@ -48,4 +49,27 @@ func (e *Engine) Status(ctx context.Context, f *Facts, all bool) ([]State, error
 		states[at].Decision = out[i]
 	}
 	return states, nil
+}
+
+// Miss is why a limit is not about a request.
+type Miss struct {
+	// Name is the rule's, and Tenant whose it is; empty: the platform's.
+	Name, Tenant string
+	// Reason is for people.
+	Reason string
+}
+
+// Misses returns the limits in force that are not about a request of f, and why. Which of
+// the platform's are about other tenants, and whom in them, is told to the platform only,
+// which all says: a tenant is told of those that another model or method would meet.
+func (e *Engine) Misses(f *Facts, all bool) []Miss {
+	rules := e.rules.Load()
+	var out []Miss
+	for _, r := range slices.Concat(rules.platform, rules.tenants[f.Tenant]) {
+		reason, personal := r.miss(f)
+		if reason != "" && (all || r.Tenant != "" || r.own() && !personal) {
+			out = append(out, Miss{Name: r.Name, Tenant: r.Tenant, Reason: reason})
+		}
+	}
+	return out
 }

@@ -36,6 +36,11 @@ type Deps struct {
 	// PerMinute returns the limit of a tenant's key by its id, and whether the tenant
 	// has such a key; without an id, that of credentials that have none of their own.
 	PerMinute func(ctx context.Context, tenant, keyID string) (int, bool, error)
+	// Keys is where the keys are looked for that limits name.
+	Keys Keys
+	// Model reports whether a tenant knows a model of this name; true where nobody can
+	// tell.
+	Model func(tenant, name string) bool
 	// Classes is the class of every method.
 	Classes map[string]limit.Class
 	Clock   clock.Clock
@@ -129,6 +134,10 @@ func (s *Server) SetLimit(ctx context.Context, req *edgev1.SetLimitRequest) (*ed
 	if problems := rule.Check(owner != ""); len(problems) > 0 {
 		return nil, refused(problems)
 	}
+	warnings, err := s.warnings(ctx, c.Tenant, tenant, &rule)
+	if err != nil {
+		return nil, err
+	}
 	now := s.Clock.Now().UTC().Truncate(time.Microsecond)
 	l := limitrule.Stored{
 		Owned: limitrule.Owned{Rule: rule, Tenant: owner}, Author: c.Tenant + "/" + c.Subject, CreateTime: now, UpdateTime: now,
@@ -139,7 +148,7 @@ func (s *Server) SetLimit(ctx context.Context, req *edgev1.SetLimitRequest) (*ed
 		}
 		s.changed(ctx)
 	}
-	return &edgev1.SetLimitResponse{Limit: message(l, tenant)}, nil
+	return &edgev1.SetLimitResponse{Limit: message(l, tenant), Warnings: warnings}, nil
 }
 
 // DeleteLimit implements edgev1.LimitServiceServer.

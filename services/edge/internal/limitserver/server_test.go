@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/limit"
 	"github.com/poterne/poterne/services/edge/internal/limitrule"
 	"github.com/poterne/poterne/services/edge/internal/schema"
@@ -42,7 +45,31 @@ func open(t *testing.T) *Server {
 		PerMinute: func(_ context.Context, tenant, key string) (int, bool, error) {
 			return 100, key == "" || key == tenant+"-key", nil
 		},
+		Keys:  keyring{},
+		Model: func(tenant, name string) bool { return name == "small" || name == tenant+"-own" },
 	})
+}
+
+// keyring has a key TENANT-key of each of some tenants, and one of acme that was revoked.
+type keyring struct{}
+
+func (keyring) Get(_ context.Context, id string) (apikey.Record, error) {
+	if id == "acme-old" {
+		return apikey.Record{ID: id, Tenant: "acme", RevokeTime: time.Unix(1, 0)}, nil
+	}
+	tenant, ok := strings.CutSuffix(id, "-key")
+	if !ok || !slices.Contains([]string{"acme", "other", "default"}, tenant) {
+		return apikey.Record{}, apikey.ErrNotFound
+	}
+	return apikey.Record{ID: id, Tenant: tenant}, nil
+}
+
+func (k keyring) List(ctx context.Context, f apikey.Filter) ([]apikey.Record, error) {
+	r, err := k.Get(ctx, f.Tenant+"-key")
+	if err != nil {
+		return nil, nil //nolint:nilerr // it has none
+	}
+	return []apikey.Record{r}, nil
 }
 
 func as(ctx context.Context, tenant string) context.Context {
@@ -174,4 +201,59 @@ func TestStatus(t *testing.T) {
 	}
 	_, err = s.GetLimitStatus(acme, &edgev1.GetLimitStatusRequest{KeyId: "other-key"})
 	reason(t, err, apierr.NotFound)
+}
+
+// Whoever asks what a user has left without a model is told why rules about models are not
+// among it; what the platform keeps of others, a tenant is not told.
+func TestStatusSaysWhyNot(t *testing.T) {
+	s := open(t)
+	acme, platform := as(t.Context(), "acme"), as(t.Context(), "default")
+	set := func(ctx context.Context, name string, by []string, m *edgev1.LimitMatch) {
+		t.Helper()
+		l := tokens(10)
+		l.By, l.Match = by, m
+		if _, err := s.SetLimit(ctx, &edgev1.SetLimitRequest{Name: name, Limit: l}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	byUser := []string{"user"}
+	set(acme, "some-models", byUser, &edgev1.LimitMatch{Models: []string{"gpt-*"}})
+	set(acme, "each-model", []string{"user", "model"}, nil)
+	set(acme, "bo", byUser, &edgev1.LimitMatch{Users: []string{"bo"}})
+	set(platform, "all-models", byUser, &edgev1.LimitMatch{Models: []string{"gpt-*"}})
+	set(platform, "searches", byUser, &edgev1.LimitMatch{Routes: []string{"search"}})
+	set(platform, "of-other", byUser, &edgev1.LimitMatch{Tenants: []string{"other"}})
+	set(platform, "of-a-key", byUser, &edgev1.LimitMatch{Keys: []string{"other-key"}})
+	set(platform, "shared", nil, &edgev1.LimitMatch{Models: []string{"gpt-*"}})
+	for _, c := range []struct {
+		ctx         context.Context
+		user, model string
+		want        string
+	}{
+		{acme, "ana", "", "all-models: no model is given; searches: other methods; bo: other users; each-model: no model is given; some-models: no model is given"},
+		{acme, "bo", "gpt-5", "searches: other methods"},
+		{acme, "bo", "small", "all-models: other models; searches: other methods; some-models: other models"},
+		{platform, "ana", "gpt-5", "of-a-key: other API keys; of-other: other tenants; searches: other methods; bo: other users"},
+	} {
+		got, err := s.GetLimitStatus(c.ctx, &edgev1.GetLimitStatusRequest{Tenant: "acme", KeyId: "acme-key", User: c.user, Model: c.model})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := strings.Split(c.want, "; ")
+		if len(got.GetMisses()) != len(want) {
+			t.Errorf("%s, %s: %v, want %q", c.user, c.model, got.GetMisses(), want)
+			continue
+		}
+		for i, w := range want {
+			name, reason, _ := strings.Cut(w, ": ")
+			if m := got.GetMisses()[i]; m.GetName() != name || !strings.Contains(m.GetReason(), reason) || m.GetTenant() == "" {
+				t.Errorf("%s, %s: %v, want %s", c.user, c.model, m, w)
+			}
+		}
+		for _, l := range got.GetLimits() {
+			if slices.ContainsFunc(got.GetMisses(), func(m *edgev1.LimitMiss) bool { return m.GetName() == l.GetName() }) {
+				t.Errorf("%s, %s: %s is told, and is not", c.user, c.model, l.GetName())
+			}
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package limitserver
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 
@@ -54,6 +55,9 @@ func (s *Server) GetLimitStatus(ctx context.Context, req *edgev1.GetLimitStatusR
 	out := new(edgev1.GetLimitStatusResponse)
 	for _, st := range states {
 		out.Limits = append(out.Limits, s.state(st))
+	}
+	for _, m := range s.Engine.Misses(&f, c.Tenant == s.Platform) {
+		out.Misses = append(out.Misses, &edgev1.LimitMiss{Name: m.Name, Tenant: cmp.Or(m.Tenant, s.Platform), Reason: m.Reason})
 	}
 	return out, nil
 }

@@ -36,6 +36,9 @@ type Demand struct {
 	// MaxTokens is the most that may be generated, over all answers; 0 when the request
 	// does not bound it, or nothing is generated.
 	MaxTokens int64
+	// Answers is over how many answers MaxTokens is, where asking for fewer tokens changes
+	// nothing else of the work; 0 where it may, or where that is not known.
+	Answers int64
 	// Documents is how many documents are ranked; of the kind Rerank only.
 	Documents int
 	// Beside says that this is not the work that the request is for, or not the first

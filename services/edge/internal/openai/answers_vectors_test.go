@@ -196,7 +196,7 @@ func TestInputsInDifferentBatchesAreOneFlight(t *testing.T) {
 				t.Errorf("%s: %d tokens, %v", user, got, e.errs[user])
 			}
 		}
-		stats := respcache.NewServer(e.server.Answers.Cache)
+		stats := respcache.NewServer(respcache.ServerDeps{Cache: e.server.Answers.Cache})
 		got, err := stats.GetCacheStats(e.ctx, &edgev1.GetCacheStatsRequest{Tenant: "acme"})
 		if err != nil || got.GetHits() != 2 || got.GetMisses() != 2 || got.GetSavedPromptTokens() != 100 {
 			t.Errorf("%v, %v", got, err)

@@ -333,6 +333,10 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	if text != nil && !looked && plan == nil && unchanged(ctx, req) {
 		asked = asAsked(text, req)
 	}
+	answers := authz.Answers(req)
+	if req.GetRetrieval() != nil || req.GetMemory() != nil { // as much of these is packed as the answer leaves room for
+		answers = 0
+	}
 	// The worker decides on these; the engine knows no retrieval, no prompt of the
 	// registry and no memory.
 	prompt := req.GetPrompt()
@@ -343,7 +347,7 @@ func (s *Server) prepareChat(ctx context.Context, req *edgev1.CreateChatCompleti
 	}
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_CHAT, user: user, body: req, asked: asked,
-		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), plan: plan, rests: out,
+		text: "messages", prompt: prompt, extra: req.GetExtra(), maxTokens: authz.RequestedTokens(req), answers: answers, plan: plan, rests: out,
 	}, out, nil
 }
 

@@ -162,6 +162,6 @@ func (s *Server) prepareCompletion(ctx context.Context, req *edgev1.CreateComple
 	return call{
 		model: req.GetModel(), operation: workerv1.Operation_OPERATION_COMPLETION, user: user, body: req,
 		text: "prompt", extra: req.GetExtra(),
-		maxTokens: authz.RequestedTokens(req), plan: plan,
+		maxTokens: authz.RequestedTokens(req), answers: authz.Answers(req), plan: plan,
 	}, nil
 }

@@ -35,6 +35,8 @@ type call struct {
 	extra map[string]string
 	// maxTokens is the most that may be generated, over all answers; 0: not said.
 	maxTokens int64
+	// answers is over how many; 0: what the model reads may depend on maxTokens.
+	answers int64
 	// plan is what the cache may do; nil: nothing.
 	plan *plan
 	// routed is what the request's route has for it; nil: none is about it.

@@ -11,7 +11,7 @@ import (
 // demand is what the meters are asked for before c's request goes to the engine.
 func (s *Server) demand(c call, req *inferencev1.InvokeRequest) metering.Demand {
 	return metering.Demand{
-		Kind: metering.Generate, Model: c.model, User: c.user, PromptBytes: len(req.GetBody()), MaxTokens: c.maxTokens,
+		Kind: metering.Generate, Model: c.model, User: c.user, PromptBytes: len(req.GetBody()), MaxTokens: c.maxTokens, Answers: c.answers,
 		Count: func(ctx context.Context) (int64, error) {
 			if c.rests != nil && c.rests.tokens > 0 {
 				return int64(c.rests.tokens), nil // counted when passages were packed

@@ -80,6 +80,12 @@ func (b *Book) at(key string, t time.Time) (Price, bool) {
 	return Price{}, false
 }
 
+// Has reports whether exactly this target has a price at a time.
+func (b *Book) Has(t Target, at time.Time) bool {
+	_, ok := b.at(t.Key(), at)
+	return ok
+}
+
 // Find returns the price of what worked on a request at a time: the first that there
 // is by the variant's digest, the version's digest, the version and variant, the
 // version, the name and variant, the name, and for every model.

@@ -1,11 +1,13 @@
 package price
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,9 +77,12 @@ func TestTargetsAreRead(t *testing.T) {
 			t.Errorf("%q is %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "chat@3", "chat@v0", "chat@v03", "chat@v", "chat@prod", "*@v1", "a b", "sha256:12", "@v1", "chat@v99999999999"} {
+	for _, text := range []string{"", "chat@3", "chat@v0", "chat@v03", "chat@v", "chat@prod", "*@v1", "a b", "sha256:12", "@v1", "chat@v99999999999", "chat\u0080", "a\x00b", "a\tb"} {
 		if got, err := ParseTarget(text, ""); err == nil {
 			t.Errorf("%q is read as %+v", text, got)
+		}
+		if got, err := ParseTarget("chat", text); (err == nil) == strings.ContainsAny(text, "\u0080\x00\t") {
+			t.Errorf("the variant %q is read as %+v, %v", text, got, err)
 		}
 	}
 }
@@ -162,21 +167,41 @@ func testStore(t *testing.T, dsn string) {
 		Target: Target{Model: "chat", Version: 3, Variant: "q4"}, Rates: Rates{Input: MaxRate, Output: 2, Cached: &cached}, Currency: "EUR",
 		ValidFrom: day(1), CreateTime: day(2), Creator: "ana@acme",
 	}
-	first, err := s.Add(t.Context(), in)
+	first, err := s.Set(t.Context(), in, day(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Add(t.Context(), in); err != ErrExists { //nolint:errorlint // the very value
-		t.Errorf("the same again: %v", err)
+	if _, err := s.Set(t.Context(), in, day(1)); !errors.Is(err, ErrBegun) {
+		t.Errorf("the same again, when it holds: %v", err)
+	}
+	if _, err := s.Delete(t.Context(), first.Revision, day(1)); !errors.Is(err, ErrBegun) {
+		t.Errorf("one that holds is removed: %v", err)
 	}
 	in.ValidFrom, in.Removed = day(3), true
-	second, err := s.Add(t.Context(), in)
+	second, err := s.Set(t.Context(), in, day(2))
 	if err != nil || second.Revision <= first.Revision {
 		t.Errorf("%+v, %v", second, err)
 	}
 	list, err := s.List(t.Context())
 	if err != nil || len(list) != 2 || list[0].Target != in.Target || list[0].Rates.Cached == nil || list[0].Rates.Input != MaxRate || !list[1].Removed ||
 		!list[1].ValidFrom.Equal(day(3)) || list[0].Creator != "ana@acme" || list[0].Currency != "EUR" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	in.Removed, in.Rates.Output = false, 9
+	third, err := s.Set(t.Context(), in, day(3).Add(-time.Microsecond))
+	if err != nil || third.Revision <= second.Revision {
+		t.Errorf("in place of one that does not hold yet: %+v, %v", third, err)
+	}
+	if list, err = s.List(t.Context()); err != nil || len(list) != 2 || list[1].Removed || list[1].Rates.Output != 9 || list[1].Revision != third.Revision {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := s.Delete(t.Context(), second.Revision, day(2)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("one that was replaced is removed: %v", err)
+	}
+	if p, err := s.Delete(t.Context(), third.Revision, day(2)); err != nil || p.Rates.Output != 9 || !p.ValidFrom.Equal(day(3)) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if list, err = s.List(t.Context()); err != nil || len(list) != 1 || list[0].Revision != first.Revision {
 		t.Errorf("%+v, %v", list, err)
 	}
 }

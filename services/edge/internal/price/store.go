@@ -13,8 +13,10 @@ import (
 
 // What a store answers.
 var (
-	// ErrExists says that the target has a price from that time on already.
-	ErrExists = errors.New("price: the target has a price from this time on")
+	// ErrBegun says that requests may have been billed by the price already.
+	ErrBegun = errors.New("price: the price holds already")
+	// ErrNotFound says that there is no such price.
+	ErrNotFound = errors.New("price: there is no such price")
 	// ErrFull says that there are as many prices as may be.
 	ErrFull = errors.New("price: there are too many prices")
 )
@@ -22,12 +24,17 @@ var (
 // MaxPrices bounds the prices that are kept, those that have been replaced included.
 const MaxPrices = 20_000
 
-// Store keeps prices. They are added, never changed: what was billed stays as it was.
-// Implementations are safe for concurrent use.
+// Store keeps prices. One that holds, or has held, is never changed: what was billed stays
+// as it was. Implementations are safe for concurrent use.
 type Store interface {
-	// Add adds a price, and returns it with its revision.
-	Add(ctx context.Context, p Price) (Price, error)
-	// List returns all prices in the order in which they were added.
+	// Set adds a price, and returns it with its revision. It takes the place of one of
+	// its target that was to hold from the same time and does not at the time now; of one
+	// that does the answer is ErrBegun.
+	Set(ctx context.Context, p Price, now time.Time) (Price, error)
+	// Delete removes a price that does not hold yet at the time now, and returns it:
+	// ErrNotFound when there is none, ErrBegun when it does.
+	Delete(ctx context.Context, revision int64, now time.Time) (Price, error)
+	// List returns all prices in the order in which they were set.
 	List(ctx context.Context) ([]Price, error)
 }
 
@@ -37,24 +44,45 @@ type SQLStore struct{ db *sqldb.DB }
 // NewSQLStore returns a store on db, which stays the caller's to close.
 func NewSQLStore(db *sqldb.DB) *SQLStore { return &SQLStore{db: db} }
 
-// Add adds a price.
-func (s *SQLStore) Add(ctx context.Context, p Price) (Price, error) {
+// change runs fn while no other process changes prices, with the revision of its change.
+func (s *SQLStore) change(ctx context.Context, what string, fn func(ctx context.Context, tx *sql.Tx, revision int64) error) error {
+	err := s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var revision int64
+		err := tx.QueryRowContext(ctx,
+			`UPDATE edge_usage_revision SET revision = revision + 1 WHERE one = 1 RETURNING revision`).Scan(&revision)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, tx, revision)
+	})
+	for _, known := range []error{ErrBegun, ErrNotFound, ErrFull} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("price: %s: %w", what, err)
+	}
+	return nil
+}
+
+// Set adds a price, or has it take another's place.
+func (s *SQLStore) Set(ctx context.Context, p Price, now time.Time) (Price, error) {
 	rates, err := json.Marshal(p.Rates)
 	if err != nil {
 		return Price{}, fmt.Errorf("price: encode: %w", err)
 	}
-	err = s.db.InTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx,
-			`UPDATE edge_usage_revision SET revision = revision + 1 WHERE one = 1 RETURNING revision`).Scan(&p.Revision)
+	err = s.change(ctx, "set", func(ctx context.Context, tx *sql.Tx, revision int64) error {
+		p.Revision = revision
+		gone, err := tx.ExecContext(ctx, `DELETE FROM edge_prices WHERE target = $1 AND valid_from = $2 AND valid_from > $3`,
+			p.Target.Key(), sqldb.Micros(p.ValidFrom), sqldb.Micros(now))
 		if err != nil {
 			return err
 		}
-		var count int64
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM edge_prices`).Scan(&count); err != nil {
-			return err
-		}
-		if count >= MaxPrices {
-			return ErrFull
+		if n, err := gone.RowsAffected(); err != nil || n == 0 {
+			if err := errors.Join(err, room(ctx, tx, p)); err != nil {
+				return err
+			}
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO edge_prices
 			(revision, target, model, version, digest, variant, rates, currency, valid_from, removed, create_time, creator)
@@ -63,13 +91,50 @@ func (s *SQLStore) Add(ctx context.Context, p Price) (Price, error) {
 			sqldb.Micros(p.ValidFrom), number(p.Removed), sqldb.Micros(p.CreateTime), p.Creator)
 		return err
 	})
-	switch {
-	case errors.Is(err, ErrFull):
-		return Price{}, ErrFull
-	case sqldb.IsUnique(err):
-		return Price{}, ErrExists
-	case err != nil:
-		return Price{}, fmt.Errorf("price: add: %w", err)
+	if err != nil {
+		return Price{}, err
+	}
+	return p, nil
+}
+
+// room returns why a price cannot be added.
+func room(ctx context.Context, tx *sql.Tx, p Price) error {
+	var same, all int64
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM edge_prices WHERE target = $1 AND valid_from = $2`, p.Target.Key(), sqldb.Micros(p.ValidFrom)).Scan(&same)
+	if err != nil {
+		return err
+	}
+	if same > 0 {
+		return ErrBegun
+	}
+	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM edge_prices`).Scan(&all); err != nil {
+		return err
+	}
+	if all >= MaxPrices {
+		return ErrFull
+	}
+	return nil
+}
+
+// Delete removes a price that does not hold yet.
+func (s *SQLStore) Delete(ctx context.Context, revision int64, now time.Time) (Price, error) {
+	var p Price
+	err := s.change(ctx, "delete", func(ctx context.Context, tx *sql.Tx, _ int64) error {
+		var err error
+		p, err = scan(tx.QueryRowContext(ctx, `SELECT `+columns+` FROM edge_prices WHERE revision = $1`, revision))
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return ErrNotFound
+		case err != nil:
+			return err
+		case !p.ValidFrom.After(now):
+			return ErrBegun
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM edge_prices WHERE revision = $1`, revision)
+		return err
+	})
+	if err != nil {
+		return Price{}, err
 	}
 	return p, nil
 }
@@ -81,27 +146,37 @@ func number(b bool) int {
 	return 0
 }
 
+const columns = `revision, model, version, digest, variant, rates, currency, valid_from, removed, create_time, creator`
+
+// scan reads the columns of a price.
+func scan(row interface{ Scan(to ...any) error }) (Price, error) {
+	var p Price
+	var rates string
+	var from, created int64
+	var removed int
+	if err := row.Scan(&p.Revision, &p.Target.Model, &p.Target.Version, &p.Target.Digest, &p.Target.Variant, &rates, &p.Currency,
+		&from, &removed, &created, &p.Creator); err != nil {
+		return Price{}, err
+	}
+	if err := json.Unmarshal([]byte(rates), &p.Rates); err != nil {
+		return Price{}, fmt.Errorf("the rates of revision %d: %w", p.Revision, err)
+	}
+	p.ValidFrom, p.CreateTime, p.Removed = sqldb.FromMicros(from), sqldb.FromMicros(created), removed != 0
+	return p, nil
+}
+
 // List returns all prices.
 func (s *SQLStore) List(ctx context.Context) (out []Price, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT revision, model, version, digest, variant, rates, currency, valid_from, removed, create_time, creator
-		FROM edge_prices ORDER BY revision`)
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+columns+` FROM edge_prices ORDER BY revision`)
 	if err != nil {
 		return nil, fmt.Errorf("price: list: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var p Price
-		var rates string
-		var from, created int64
-		var removed int
-		if err := rows.Scan(&p.Revision, &p.Target.Model, &p.Target.Version, &p.Target.Digest, &p.Target.Variant, &rates, &p.Currency,
-			&from, &removed, &created, &p.Creator); err != nil {
+		p, err := scan(rows)
+		if err != nil {
 			return nil, fmt.Errorf("price: list: %w", err)
 		}
-		if err := json.Unmarshal([]byte(rates), &p.Rates); err != nil {
-			return nil, fmt.Errorf("price: the rates of revision %d: %w", p.Revision, err)
-		}
-		p.ValidFrom, p.CreateTime, p.Removed = sqldb.FromMicros(from), sqldb.FromMicros(created), removed != 0
 		out = append(out, p)
 	}
 	if err := rows.Err(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Target is what a price is for.
@@ -30,9 +31,15 @@ const (
 // errTarget is all that is said of a text that names nothing.
 var errTarget = errors.New("price: must be a model such as chat, a version such as chat@v3, a digest, or *")
 
+// errVariant is all that is said of a variant's name.
+var errVariant = errors.New("price: a variant's name must not have control characters")
+
 // ParseTarget reads `name`, `name@v3`, `sha256:…` or `*`; variant may be empty.
 func ParseTarget(model, variant string) (Target, error) {
 	t := Target{Variant: variant}
+	if strings.ContainsFunc(variant, unicode.IsControl) {
+		return Target{}, errVariant
+	}
 	if strings.HasPrefix(model, digestHead) {
 		if !digestForm().MatchString(model) {
 			return Target{}, errTarget
@@ -48,7 +55,7 @@ func ParseTarget(model, variant string) (Target, error) {
 		}
 		t.Version = int32(n)
 	}
-	if name == "" || len(name) > maxModel || strings.ContainsAny(name, " \t\r\n") || versioned && name == Every {
+	if name == "" || len(name) > maxModel || strings.Contains(name, " ") || strings.ContainsFunc(name, unicode.IsControl) || versioned && name == Every {
 		return Target{}, errTarget
 	}
 	t.Model = name

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The bounds on routes.
@@ -80,8 +81,10 @@ func (m *Match) check(p *problems) {
 		{"match.subjects", m.Subjects},
 		{"match.keys", m.Keys},
 	} {
-		bad := slices.ContainsFunc(list.patterns, func(s string) bool { return s == "" || len(s) > maxPattern })
-		p.bad(len(list.patterns) <= MaxPatterns && !bad, list.field, "must be at most %d patterns of 1 to %d bytes", MaxPatterns, maxPattern)
+		bad := slices.ContainsFunc(list.patterns, func(s string) bool {
+			return s == "" || len(s) > maxPattern || strings.ContainsFunc(s, unicode.IsControl)
+		})
+		p.bad(len(list.patterns) <= MaxPatterns && !bad, list.field, "must be at most %d patterns of 1 to %d bytes, without control characters", MaxPatterns, maxPattern)
 	}
 	p.bad(len(m.Headers) <= MaxHeaders, "match.headers", "must be at most %d", MaxHeaders)
 	for i, h := range m.Headers {
@@ -170,7 +173,7 @@ func validName(s string) bool {
 
 func validModel(s string) bool {
 	name, _, _ := strings.Cut(s, "@")
-	return name != "" && len(s) <= maxPattern && !strings.ContainsAny(s, "* \t\r\n;,\"") && !strings.HasSuffix(s, "@")
+	return name != "" && len(s) <= maxPattern && !strings.ContainsAny(s, "* ;,\"") && !strings.ContainsFunc(s, unicode.IsControl) && !strings.HasSuffix(s, "@")
 }
 
 func validHeader(s string) bool {

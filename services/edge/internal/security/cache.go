@@ -19,7 +19,7 @@ const cacheSecret = "response-cache"
 // shares the store.
 func (s *Security) openCache(ctx context.Context, cfg respcache.Config, d Deps, db *sqldb.DB) error {
 	if !cfg.Enabled {
-		s.CacheAdmin = respcache.NewServer(nil)
+		s.CacheAdmin = respcache.NewServer(respcache.ServerDeps{})
 		return nil
 	}
 	m, err := metrics.NewCache(d.Telemetry.Meter(metrics.Scope))
@@ -50,7 +50,7 @@ func (s *Security) openCache(ctx context.Context, cfg respcache.Config, d Deps, 
 		return err
 	}
 	s.close = append(s.close, s.Cache.Close)
-	s.CacheAdmin = respcache.NewServer(s.Cache)
+	s.CacheAdmin = respcache.NewServer(respcache.ServerDeps{Cache: s.Cache, Keys: s.keys, Model: s.knows, Clock: d.Clock})
 	return s.openServing(cfg, d)
 }
 

@@ -58,6 +58,12 @@ func (s *Security) task(platform string) func(model string) (commonv1.Task, bool
 	}
 }
 
+// knows reports whether a tenant knows a model; true where nobody can tell.
+func (s *Security) knows(tenant, model string) bool {
+	_, known := s.task(tenant)(model)
+	return known
+}
+
 // allowance says whether a request may be answered by another model than it names.
 type allowance struct {
 	authorizer *authz.Authorizer

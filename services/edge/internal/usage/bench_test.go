@@ -34,7 +34,7 @@ func billed(tb testing.TB) *Usage {
 	}
 	tb.Cleanup(func() { _ = u.Close() })
 	now := time.Now()
-	if _, err := u.prices.Add(tb.Context(), price.Price{Target: price.Target{Model: "chat"}, Rates: price.Rates{Input: 1, Output: 1}, Currency: "USD", ValidFrom: now}); err != nil {
+	if _, err := u.prices.Set(tb.Context(), price.Price{Target: price.Target{Model: "chat"}, Rates: price.Rates{Input: 1, Output: 1}, Currency: "USD", ValidFrom: now}, now); err != nil {
 		tb.Fatal(err)
 	}
 	b := budget.Budget{Tenant: "acme", ID: "all", Scope: budget.Tenant, Every: budget.Total, Unit: budget.Tokens, Amount: 1 << 50, Hard: true, UpdateTime: now}

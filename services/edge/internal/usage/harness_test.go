@@ -106,7 +106,7 @@ func (o *office) price(model string, r price.Rates) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if _, err := o.prices.Add(o.t.Context(), price.Price{Target: target, Rates: r, Currency: "USD", ValidFrom: o.clock.Now()}); err != nil {
+	if _, err := o.prices.Set(o.t.Context(), price.Price{Target: target, Rates: r, Currency: "USD", ValidFrom: o.clock.Now()}, o.clock.Now()); err != nil {
 		o.t.Fatal(err)
 	}
 	o.follows()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sort"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -115,15 +116,21 @@ func (m *Meter) reserve(ctx context.Context, h *hold, d metering.Demand, rates p
 	prompt := int64(d.PromptBytes)
 	r, err := m.keeper.Reserve(ctx, budgets, m.most(d, rates, prompt), m.cfg.WhenAway == AwayAllow)
 	var refused *budget.RefusedError
+	exact := false
 	if errors.As(err, &refused) && d.Count != nil {
 		// No tokeniser makes more tokens than there are bytes; what they really are is
 		// only asked where that does not fit.
 		if n, counted := d.Count(ctx); counted == nil && n < prompt {
+			prompt, exact = n, true
 			r, err = m.keeper.Reserve(ctx, budgets, m.most(d, rates, n), m.cfg.WhenAway == AwayAllow)
 		}
 	}
 	if err != nil {
-		return m.refuse(ctx, d, err)
+		fits := int64(0)
+		if errors.As(err, &refused) && (exact || d.MaxTokens > 0) { // to bound what is not bounded makes a body longer
+			fits = m.fitting(d, rates, prompt, refused)
+		}
+		return m.refuse(ctx, d, err, fits)
 	}
 	h.reservation, h.entry.Charges = r, r.Charges()
 	m.explainReserved(ctx, r)
@@ -153,8 +160,29 @@ func (m *Meter) most(d metering.Demand, rates price.Rates, prompt int64) budget.
 	return need
 }
 
-// refuse is what the caller is told.
-func (m *Meter) refuse(ctx context.Context, d metering.Demand, err error) error {
+// fitting is for how many tokens of each answer the demand could ask and fit into the
+// budget that has refused it; 0 for none, and where that cannot be told.
+func (m *Meter) fitting(d metering.Demand, rates price.Rates, prompt int64, r *budget.RefusedError) int64 {
+	if d.Kind != metering.Generate || d.Answers <= 0 {
+		return 0
+	}
+	asked := d.MaxTokens
+	if asked <= 0 {
+		asked = m.cfg.DefaultMaxTokens
+	}
+	answers := d.Answers
+	return int64(sort.Search(int(asked/answers), func(i int) bool {
+		d.MaxTokens = (int64(i) + 1) * answers
+		need := m.most(d, rates, prompt)
+		if r.Budget.Unit == budget.Money {
+			return need.Money > r.Rest
+		}
+		return need.Tokens > r.Rest
+	}))
+}
+
+// refuse is what the caller is told; fits is for how many tokens it could ask, or 0.
+func (m *Meter) refuse(ctx context.Context, d metering.Demand, err error, fits int64) error {
 	var refused *budget.RefusedError
 	switch known := errors.As(err, &refused); {
 	case !known && ctx.Err() != nil: // the caller has left, which says nothing of the ledger
@@ -170,7 +198,7 @@ func (m *Meter) refuse(ctx context.Context, d metering.Demand, err error) error 
 	m.metrics.BudgetRefused(ctx, string(b.Scope))
 	m.refused(b)
 	audit.From(ctx).AddFinding(findingRefused)
-	text := refusal(refused, m.book.Load().Currency())
+	text := refusal(refused, m.book.Load().Currency(), fits)
 	explainRefused(ctx, b, text)
 	e := apierr.New(apierr.QuotaExceeded, "%s", text)
 	switch {

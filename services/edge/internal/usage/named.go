@@ -18,9 +18,6 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/price"
 )
 
-// keysAtOnce is how many keys are read at once where a group is looked for.
-const keysAtOnce = 1000
-
 // counted refuses a budget of a key that its tenant does not have, and returns why one
 // may count nobody's use: of tenants and groups only those are known that keys have, and
 // tokens may have others.
@@ -52,7 +49,7 @@ func (s *Server) keyOf(ctx context.Context, c identity.Caller, b budget.Budget) 
 		}
 		return nil, apierr.Invalid("budget.scope_name", "the tenant %q has no API key with the id %q%s", b.Tenant, b.Name, elsewhere)
 	}
-	if why := ended(rec, s.usage.now()); why != "" {
+	if why := rec.Ended(s.usage.now()); why != "" {
 		warnings = append(warnings, fmt.Sprintf("the API key %s %s: the budget counts nobody's use", rec.ID, why))
 	}
 	return warnings, nil
@@ -65,35 +62,17 @@ func (s *Server) sees(ctx context.Context, c identity.Caller, r apikey.Record) b
 	return ok && p.Grant.Action("api-key", "get") && s.authz.Allowed(ctx, c, "get", authz.Resource{Type: "api-key", ID: r.ID, Tenant: r.Tenant})
 }
 
-// ended is why a key does not hold, and never will again; empty when it may.
-func ended(r apikey.Record, now time.Time) string {
-	switch r.State(now) {
-	case apikey.StateRevoked:
-		return "was revoked"
-	case apikey.StateExpired:
-		return "has expired"
-	case apikey.Active, apikey.StateDisabled:
-	}
-	return ""
-}
-
 // holders returns the warning unless a key of the budget's tenant that holds is one of
 // those that are meant.
 func (s *Server) holders(ctx context.Context, b budget.Budget, warning string, meant func(apikey.Record) bool) ([]string, error) {
-	f := apikey.Filter{Tenant: b.Tenant, State: apikey.Active, Now: s.usage.now(), Limit: keysAtOnce}
-	for {
-		keys, err := s.keys.List(ctx, f)
-		if err != nil {
-			return nil, keysAway(err)
-		}
-		if slices.ContainsFunc(keys, meant) {
-			return nil, nil
-		}
-		if len(keys) < f.Limit {
-			return []string{warning}, nil
-		}
-		f.After = keys[len(keys)-1].ID
+	held, err := apikey.Held(ctx, s.keys, b.Tenant, s.usage.now(), meant)
+	switch {
+	case err != nil:
+		return nil, keysAway(err)
+	case held:
+		return nil, nil
 	}
+	return []string{warning}, nil
 }
 
 func keysAway(err error) error {
@@ -141,11 +120,29 @@ func (s *Server) free(p price.Price) []string {
 func (s *Server) unknown(p price.Price) []string {
 	t := p.Target
 	switch {
-	case p.Removed || t.Digest != "" || t.Model == price.Every || s.known(t.Reference()):
+	case p.Removed:
+		return s.removesNothing(p)
+	case t.Digest != "" || t.Model == price.Every || s.known(t.Reference()):
 		return nil
 	case t.Version > 0 && s.known(t.Model):
 		return []string{fmt.Sprintf("the model %q has no version %d now: no request is billed by this price until it has, though budgets reserve as if one might be", t.Model, t.Version)}
 	default:
 		return []string{fmt.Sprintf("there is no model %q now: no request is billed by this price until there is", t.Model)}
 	}
+}
+
+// removesNothing returns why removing a price changes nothing.
+func (s *Server) removesNothing(p price.Price) []string {
+	if s.usage.Meter.book.Load().Has(p.Target, p.ValidFrom.Add(-time.Microsecond)) {
+		return nil
+	}
+	of := fmt.Sprintf("%q", p.Target.Reference())
+	if p.Target.Variant != "" {
+		of = fmt.Sprintf("the variant %q of %s", p.Target.Variant, of)
+	}
+	text := of + " has no price of its own before then: nothing is removed"
+	if t := p.Target; t.Digest == "" && t.Model != price.Every && !s.known(t.Reference()) {
+		text += fmt.Sprintf(", and there is no model or version %q now", t.Reference())
+	}
+	return []string{text}
 }

@@ -11,6 +11,7 @@ import (
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 	edgev1 "github.com/poterne/poterne/proto/gen/poterne/edge/v1"
+	"github.com/poterne/poterne/services/edge/internal/price"
 )
 
 // A price of a model or a version that is not known is set, and says so.
@@ -34,9 +35,33 @@ func TestAPriceOfNothingSaysSo(t *testing.T) {
 			t.Errorf("%s: %q", model, got)
 		}
 	}
-	out, err := s.SetPrice(as(t.Context()), &edgev1.SetPriceRequest{Price: &edgev1.Price{Model: "gone", Removed: true}})
-	if err != nil || len(out.GetWarnings()) > 0 {
-		t.Errorf("of one that is removed: %v, %v", out, err)
+}
+
+// What is removed of nothing says so; what was set for a model that is gone is removed in
+// silence.
+func TestAPriceThatRemovesNothingSaysSo(t *testing.T) {
+	o := newOffice(t, nil)
+	s := NewServer(o.Usage, ServerDeps{
+		Log: slog.New(slog.DiscardHandler), Task: func(reference string) (commonv1.Task, bool) { return commonv1.Task_TASK_CHAT, reference == "chat" },
+	})
+	o.price("chat", price.Rates{Input: 1, Output: 1})
+	o.price("gone", price.Rates{Input: 1, Output: 1})
+	for n, c := range []struct{ model, variant, want string }{
+		{"chat", "", ""},
+		{"gone", "", ""},
+		{"chat", "", `"chat" has no price of its own before then: nothing is removed`}, // it was just removed
+		{"chat", "q4", `the variant "q4" of "chat" has no price of its own`},
+		{"*", "", `"*" has no price of its own before then: nothing is removed`},
+		{"chatt", "", `nothing is removed, and there is no model or version "chatt" now`},
+	} {
+		o.clock.now = o.clock.now.Add(time.Second)
+		out, err := s.SetPrice(as(t.Context()), &edgev1.SetPriceRequest{Price: &edgev1.Price{Model: c.model, Variant: c.variant, Removed: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(out.GetWarnings(), "; "); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%d, %s: %q, want %q", n, c.model, got, c.want)
+		}
 	}
 }
 

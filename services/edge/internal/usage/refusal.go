@@ -10,8 +10,9 @@ import (
 )
 
 // refusal is what a caller is told of a budget that has too little: whose it is, of what
-// the caller is one, and how it stands. The currency is that of money.
-func refusal(r *budget.RefusedError, currency string) string {
+// the caller is one, and how it stands, and of how many tokens each answer would fit unless
+// fits is 0. The currency is that of money.
+func refusal(r *budget.RefusedError, currency string, fits int64) string {
 	b := r.Budget
 	head := fmt.Sprintf("the budget %q (%s)", b.ID, scopeText(b))
 	amount, n := amounts(b.Unit, currency)
@@ -25,8 +26,12 @@ func refusal(r *budget.RefusedError, currency string) string {
 	case r.Settled >= b.Amount:
 		why = " is used up:"
 	}
-	return fmt.Sprintf("%s%s of %s%s, %s used and %s reserved, and this request may come to %s",
+	text := fmt.Sprintf("%s%s of %s%s, %s used and %s reserved, and this request may come to %s",
 		head, why, amount(b.Amount), until(r), n(r.Settled), n(r.Held), n(r.Need))
+	if fits > 0 {
+		text += fmt.Sprintf(" (with max_tokens of at most %d it would fit this budget now)", fits)
+	}
+	return text
 }
 
 // amounts returns how an amount of a unit is written, with the unit and without.

@@ -1,12 +1,18 @@
 package usage
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/services/edge/internal/budget"
+	"github.com/poterne/poterne/services/edge/internal/metering"
+	"github.com/poterne/poterne/services/edge/internal/price"
 )
 
 // A refusal names the budget that the caller is counted by, in the words of its unit, and
@@ -37,13 +43,65 @@ func TestARefusalSaysHowTheBudgetStands(t *testing.T) {
 			`the budget "no" (of the tenant, a day) allows nothing: it is of 0 USD until 2026-06-01T00:00:00Z`,
 		},
 	} {
-		if got := refusal(&budget.RefusedError{Budget: c.b, Settled: c.used, Held: c.held, Need: c.need, Resets: c.resets}, "USD"); got != c.says {
+		if got := refusal(&budget.RefusedError{Budget: c.b, Settled: c.used, Held: c.held, Need: c.need, Resets: c.resets}, "USD", 0); got != c.says {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
 	const most = math.MaxInt64
 	long := budget.Budget{ID: strings.Repeat("b", 64), Scope: budget.Team, Name: strings.Repeat("\u200b", 42), Every: budget.Month, Unit: budget.Money, Amount: most - 1}
-	if got := refusal(&budget.RefusedError{Budget: long, Settled: most, Held: most, Need: most, Resets: end}, "USD"); len(got) > 1024 {
+	if got := refusal(&budget.RefusedError{Budget: long, Settled: most, Held: most, Need: most, Resets: end}, "USD", most); len(got) > 1024 {
 		t.Errorf("%d bytes: %s", len(got), got)
+	}
+}
+
+// What a refusal says would fit does fit, and no more does.
+func TestARefusalSaysWhatWouldFit(t *testing.T) {
+	count := func(context.Context) (int64, error) { return 7, nil }
+	broken := func(context.Context) (int64, error) { return 0, errors.New("no worker") }
+	for name, c := range map[string]struct {
+		unit   budget.Unit
+		amount int64
+		d      metering.Demand
+		inHand int64
+		fits   int64 // 0: nothing is said
+	}{
+		"tokens":                   {budget.Tokens, 100, metering.Demand{PromptBytes: 20, MaxTokens: 90, Answers: 1}, 0, 80},
+		"beside others":            {budget.Tokens, 100, metering.Demand{PromptBytes: 20, MaxTokens: 90, Answers: 1}, 30, 49},
+		"several answers":          {budget.Tokens, 100, metering.Demand{PromptBytes: 20, MaxTokens: 90, Answers: 3}, 0, 26},
+		"money":                    {budget.Money, 1000, metering.Demand{PromptBytes: 20, MaxTokens: 500, Answers: 1}, 0, 490},
+		"by the tokeniser":         {budget.Tokens, 100, metering.Demand{PromptBytes: 200, MaxTokens: 99, Answers: 1, Count: count}, 0, 93},
+		"unbounded, counted":       {budget.Tokens, 100, metering.Demand{PromptBytes: 200, Answers: 1, Count: count}, 0, 93},
+		"unbounded, by its bytes":  {budget.Tokens, 100, metering.Demand{PromptBytes: 20, Answers: 1}, 0, 0},
+		"the tokeniser is away":    {budget.Tokens, 100, metering.Demand{PromptBytes: 20, MaxTokens: 99, Answers: 1, Count: broken}, 0, 80},
+		"the prompt is too long":   {budget.Tokens, 100, metering.Demand{PromptBytes: 100, MaxTokens: 9, Answers: 1}, 0, 0},
+		"fewer tokens change more": {budget.Tokens, 100, metering.Demand{PromptBytes: 20, MaxTokens: 90}, 0, 0},
+	} {
+		o := newOffice(t, nil)
+		o.price("chat", price.Rates{Input: 1_000_000, Output: 2_000_000})
+		o.budget(budget.Budget{ID: "lab", Scope: budget.Tenant, Every: budget.Day, Unit: c.unit, Amount: c.amount, Hard: true})
+		if c.inHand > 0 {
+			o.must(chat(1, c.inHand))
+		}
+		c.d.Kind, c.d.Model = metering.Generate, "chat"
+		_, err := o.ask(as(t.Context()), c.d)
+		text := apierr.From(err).Message
+		says := fmt.Sprintf(" (with max_tokens of at most %d it would fit this budget now)", c.fits)
+		if c.fits == 0 {
+			says = "max_tokens of"
+		}
+		if strings.Contains(text, says) != (c.fits > 0) {
+			t.Errorf("%s: %s, want %q", name, text, says)
+		}
+		if c.fits == 0 {
+			continue
+		}
+		c.d.MaxTokens = (c.fits + 1) * c.d.Answers
+		if _, err := o.ask(as(t.Context()), c.d); err == nil {
+			t.Errorf("%s: more than %d fit", name, c.fits)
+		}
+		c.d.MaxTokens = c.fits * c.d.Answers
+		if _, err := o.ask(as(t.Context()), c.d); err != nil {
+			t.Errorf("%s: %d do not fit: %v", name, c.fits, err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -77,7 +78,7 @@ func checkBudget(b budget.Budget) error {
 		return apierr.Invalid("budget.id", "budget.id is required")
 	case b.Scope == budget.Tenant && b.Name != "":
 		return apierr.Invalid("budget.scope_name", "budget.scope_name must be empty for a budget of the tenant")
-	case b.Scope != budget.Tenant && (b.Name == "" || strings.ContainsFunc(b.Name, func(r rune) bool { return r < ' ' || r == 0x7f })):
+	case b.Scope != budget.Tenant && (b.Name == "" || strings.ContainsFunc(b.Name, unicode.IsControl)):
 		return apierr.Invalid("budget.scope_name", "budget.scope_name must be the name of a group, or the id of a key")
 	case !slices.IsSorted(b.Warnings):
 		return apierr.Invalid("budget.warnings", "budget.warnings must be in rising order")

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -30,10 +32,10 @@ func (s *Server) SetPrice(ctx context.Context, req *edgev1.SetPriceRequest) (*ed
 	in := req.GetPrice()
 	p := price.Price{Currency: or(in.GetCurrency(), s.usage.cfg.Currency), Removed: in.GetRemoved(), CreateTime: s.usage.now(), Creator: c.Subject + "@" + c.Tenant}
 	if p.Target, err = price.ParseTarget(in.GetModel(), in.GetVariant()); err != nil {
+		if strings.ContainsFunc(in.GetVariant(), unicode.IsControl) {
+			return nil, apierr.Invalid("price.variant", "price.variant must not have control characters")
+		}
 		return nil, apierr.Invalid("price.model", "price.model must be a model such as chat, a version such as chat@v3, a digest, or *")
-	}
-	if utf8Broken(in.GetModel(), in.GetVariant()) {
-		return nil, apierr.Invalid("price.variant", "price.variant has a character that no name has")
 	}
 	if p.Currency != s.usage.cfg.Currency {
 		return nil, apierr.Invalid("price.currency", "price.currency must be %s, the gateway's", s.usage.cfg.Currency)
@@ -54,20 +56,47 @@ func (s *Server) SetPrice(ctx context.Context, req *edgev1.SetPriceRequest) (*ed
 		p.Rates = ratesOf(in.GetRates())
 	}
 	audit.From(ctx).SetResource("price " + p.Target.Key())
-	if p, err = s.usage.prices.Add(ctx, p); err != nil {
-		switch {
-		case errors.Is(err, price.ErrExists):
-			return nil, apierr.New(apierr.AlreadyExists, "there is a price from that very time on").WithField("price.valid_from")
-		case errors.Is(err, price.ErrFull):
-			return nil, apierr.New(apierr.FailedPrecondition, "there are %d prices, as many as may be", price.MaxPrices)
+	if p, err = s.usage.prices.Set(ctx, p, p.CreateTime); err != nil {
+		if errors.Is(err, price.ErrBegun) {
+			return nil, apierr.New(apierr.AlreadyExists, "a price holds from that very time on, and what was billed by it stays: set one from a later time on").WithField("price.valid_from")
 		}
-		return nil, storeError(err)
+		return nil, priceError(err)
 	}
 	s.log.InfoContext(ctx, "a price is set", slog.String("model", p.Target.Reference()), slog.Int64("revision", p.Revision))
 	if err := s.usage.follow(ctx); err != nil {
 		return nil, storeError(err)
 	}
 	return &edgev1.SetPriceResponse{Price: priceMessage(p), Warnings: append(s.unknown(p), s.free(p)...)}, nil
+}
+
+// DeletePrice takes back a price that does not hold yet.
+func (s *Server) DeletePrice(ctx context.Context, req *edgev1.DeletePriceRequest) (*edgev1.DeletePriceResponse, error) {
+	if _, err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	p, err := s.usage.prices.Delete(ctx, req.GetRevision(), s.usage.now())
+	if err != nil {
+		return nil, priceError(err)
+	}
+	audit.From(ctx).SetResource("price " + p.Target.Key())
+	s.log.InfoContext(ctx, "a price is taken back", slog.String("model", p.Target.Reference()), slog.Int64("revision", p.Revision))
+	if err := s.usage.follow(ctx); err != nil {
+		return nil, storeError(err)
+	}
+	return &edgev1.DeletePriceResponse{Price: priceMessage(p)}, nil
+}
+
+func priceError(err error) error {
+	switch {
+	case errors.Is(err, price.ErrNotFound):
+		return apierr.New(apierr.NotFound, "there is no such price").WithField("revision")
+	case errors.Is(err, price.ErrBegun):
+		return apierr.New(apierr.FailedPrecondition, "the price holds already, and what was billed by it stays: set another one, or remove it from a time on").WithField("revision")
+	case errors.Is(err, price.ErrFull):
+		return apierr.New(apierr.FailedPrecondition, "there are %d prices, as many as may be", price.MaxPrices)
+	default:
+		return storeError(err)
+	}
 }
 
 // ListPrices lists prices.

@@ -35,7 +35,8 @@ type Budget struct {
 	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// `tenant`, `team` (everybody in a group) or `key` (one API key).
 	Scope string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
-	// The group's name, or the id of one of the tenant's API keys; empty for the tenant.
+	// The group's name, or the id of one of the tenant's API keys, without control
+	// characters; empty for the tenant.
 	ScopeName string `protobuf:"bytes,4,opt,name=scope_name,json=scopeName,proto3" json:"scope_name,omitempty"`
 	// `day`, `month` or `total`.
 	Period string `protobuf:"bytes,5,opt,name=period,proto3" json:"period,omitempty"`

@@ -94,7 +94,9 @@ type PurgeCacheResponse struct {
 	// The tenant whose answers are meant, or `*`.
 	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// The number of the purge: a later one's is greater.
-	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Why it may be about no answers: a tenant or a model that is not known now.
+	Warnings      []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +143,13 @@ func (x *PurgeCacheResponse) GetRevision() int64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *PurgeCacheResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // Asks what the cache did.
@@ -346,10 +355,11 @@ const file_poterne_edge_v1_cache_proto_rawDesc = "" +
 	"\x05model\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05model\x12'\n" +
 	"\n" +
 	"collection\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\n" +
-	"collection\"H\n" +
+	"collection\"d\n" +
 	"\x12PurgeCacheResponse\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x03R\brevision\"8\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x1a\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\"8\n" +
 	"\x14GetCacheStatsRequest\x12 \n" +
 	"\x06tenant\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06tenant\"\x81\x03\n" +
 	"\x15GetCacheStatsResponse\x12\x16\n" +

@@ -151,7 +151,7 @@ func (LimitAway) EnumDescriptor() ([]byte, []int) {
 }
 
 // Which requests a limit is about. A list that is empty is about all. Asterisks in a
-// pattern stand for anything.
+// pattern stand for anything; control characters are in none.
 type LimitMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tenants; for limits of the platform only.
@@ -712,7 +712,10 @@ func (x *SetLimitRequest) GetLimit() *Limit {
 type SetLimitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The limit as it is kept.
-	Limit         *Limit `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit *Limit `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Why it may be about nobody's requests: tenants and API keys that are not known now,
+	// and models. Patterns are not looked for, and users are not known.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -750,6 +753,13 @@ func (*SetLimitResponse) Descriptor() ([]byte, []int) {
 func (x *SetLimitResponse) GetLimit() *Limit {
 	if x != nil {
 		return x.Limit
+	}
+	return nil
+}
+
+func (x *SetLimitResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1088,7 +1098,11 @@ type GetLimitStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// By limit: the key's own, the platform's, the tenant's. Limits that tenants share
 	// are told to the platform only.
-	Limits        []*LimitState `protobuf:"bytes,1,rep,name=limits,proto3" json:"limits,omitempty"`
+	Limits []*LimitState `protobuf:"bytes,1,rep,name=limits,proto3" json:"limits,omitempty"`
+	// The limits in force that are not about the request as it is described, and why. Of
+	// the platform's, a tenant is told of those that it might be counted by with another
+	// model or method.
+	Misses        []*LimitMiss `protobuf:"bytes,2,rep,name=misses,proto3" json:"misses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1128,6 +1142,77 @@ func (x *GetLimitStatusResponse) GetLimits() []*LimitState {
 		return x.Limits
 	}
 	return nil
+}
+
+func (x *GetLimitStatusResponse) GetMisses() []*LimitMiss {
+	if x != nil {
+		return x.Misses
+	}
+	return nil
+}
+
+// Why a limit is not about a request.
+type LimitMiss struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The limit's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whose limit it is.
+	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Why, such as that no model is given.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitMiss) Reset() {
+	*x = LimitMiss{}
+	mi := &file_poterne_edge_v1_limits_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitMiss) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitMiss) ProtoMessage() {}
+
+func (x *LimitMiss) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_limits_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitMiss.ProtoReflect.Descriptor instead.
+func (*LimitMiss) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_limits_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LimitMiss) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LimitMiss) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *LimitMiss) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 var File_poterne_edge_v1_limits_proto protoreflect.FileDescriptor
@@ -1182,9 +1267,10 @@ const file_poterne_edge_v1_limits_proto_rawDesc = "" +
 	"\x06tenant\x18\x02 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12\x1b\n" +
 	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18\x14R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x124\n" +
-	"\x05limit\x18\x05 \x01(\v2\x16.poterne.edge.v1.LimitB\x06\xbaH\x03\xc8\x01\x01R\x05limit\"@\n" +
+	"\x05limit\x18\x05 \x01(\v2\x16.poterne.edge.v1.LimitB\x06\xbaH\x03\xc8\x01\x01R\x05limit\"\\\n" +
 	"\x10SetLimitResponse\x12,\n" +
-	"\x05limit\x18\x01 \x01(\v2\x16.poterne.edge.v1.LimitR\x05limit\"q\n" +
+	"\x05limit\x18\x01 \x01(\v2\x16.poterne.edge.v1.LimitR\x05limit\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"q\n" +
 	"\x12DeleteLimitRequest\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\x12\x1f\n" +
 	"\x06tenant\x18\x02 \x01(\tB\a\xbaH\x04r\x02(?R\x06tenant\x12\x1b\n" +
@@ -1211,9 +1297,14 @@ const file_poterne_edge_v1_limits_proto_rawDesc = "" +
 	"\vreset_after\x18\t \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"resetAfter\x12\x14\n" +
 	"\x05local\x18\n" +
-	" \x01(\bR\x05local\"M\n" +
+	" \x01(\bR\x05local\"\x81\x01\n" +
 	"\x16GetLimitStatusResponse\x123\n" +
-	"\x06limits\x18\x01 \x03(\v2\x1b.poterne.edge.v1.LimitStateR\x06limits*\xbc\x01\n" +
+	"\x06limits\x18\x01 \x03(\v2\x1b.poterne.edge.v1.LimitStateR\x06limits\x122\n" +
+	"\x06misses\x18\x02 \x03(\v2\x1a.poterne.edge.v1.LimitMissR\x06misses\"O\n" +
+	"\tLimitMiss\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason*\xbc\x01\n" +
 	"\tLimitKind\x12\x1a\n" +
 	"\x16LIMIT_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13LIMIT_KIND_REQUESTS\x10\x01\x12\x1b\n" +
@@ -1247,7 +1338,7 @@ func file_poterne_edge_v1_limits_proto_rawDescGZIP() []byte {
 }
 
 var file_poterne_edge_v1_limits_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_poterne_edge_v1_limits_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_poterne_edge_v1_limits_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_poterne_edge_v1_limits_proto_goTypes = []any{
 	(LimitKind)(0),                 // 0: poterne.edge.v1.LimitKind
 	(LimitAway)(0),                 // 1: poterne.edge.v1.LimitAway
@@ -1264,39 +1355,41 @@ var file_poterne_edge_v1_limits_proto_goTypes = []any{
 	(*GetLimitStatusRequest)(nil),  // 12: poterne.edge.v1.GetLimitStatusRequest
 	(*LimitState)(nil),             // 13: poterne.edge.v1.LimitState
 	(*GetLimitStatusResponse)(nil), // 14: poterne.edge.v1.GetLimitStatusResponse
-	(*durationpb.Duration)(nil),    // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
+	(*LimitMiss)(nil),              // 15: poterne.edge.v1.LimitMiss
+	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
 }
 var file_poterne_edge_v1_limits_proto_depIdxs = []int32{
 	0,  // 0: poterne.edge.v1.Limit.kind:type_name -> poterne.edge.v1.LimitKind
 	2,  // 1: poterne.edge.v1.Limit.match:type_name -> poterne.edge.v1.LimitMatch
-	15, // 2: poterne.edge.v1.Limit.period:type_name -> google.protobuf.Duration
+	16, // 2: poterne.edge.v1.Limit.period:type_name -> google.protobuf.Duration
 	1,  // 3: poterne.edge.v1.Limit.away:type_name -> poterne.edge.v1.LimitAway
-	16, // 4: poterne.edge.v1.Limit.create_time:type_name -> google.protobuf.Timestamp
-	16, // 5: poterne.edge.v1.Limit.update_time:type_name -> google.protobuf.Timestamp
+	17, // 4: poterne.edge.v1.Limit.create_time:type_name -> google.protobuf.Timestamp
+	17, // 5: poterne.edge.v1.Limit.update_time:type_name -> google.protobuf.Timestamp
 	3,  // 6: poterne.edge.v1.ListLimitsResponse.limits:type_name -> poterne.edge.v1.Limit
 	3,  // 7: poterne.edge.v1.GetLimitResponse.limit:type_name -> poterne.edge.v1.Limit
 	3,  // 8: poterne.edge.v1.SetLimitRequest.limit:type_name -> poterne.edge.v1.Limit
 	3,  // 9: poterne.edge.v1.SetLimitResponse.limit:type_name -> poterne.edge.v1.Limit
 	0,  // 10: poterne.edge.v1.LimitState.kind:type_name -> poterne.edge.v1.LimitKind
-	15, // 11: poterne.edge.v1.LimitState.period:type_name -> google.protobuf.Duration
-	15, // 12: poterne.edge.v1.LimitState.reset_after:type_name -> google.protobuf.Duration
+	16, // 11: poterne.edge.v1.LimitState.period:type_name -> google.protobuf.Duration
+	16, // 12: poterne.edge.v1.LimitState.reset_after:type_name -> google.protobuf.Duration
 	13, // 13: poterne.edge.v1.GetLimitStatusResponse.limits:type_name -> poterne.edge.v1.LimitState
-	4,  // 14: poterne.edge.v1.LimitService.ListLimits:input_type -> poterne.edge.v1.ListLimitsRequest
-	6,  // 15: poterne.edge.v1.LimitService.GetLimit:input_type -> poterne.edge.v1.GetLimitRequest
-	8,  // 16: poterne.edge.v1.LimitService.SetLimit:input_type -> poterne.edge.v1.SetLimitRequest
-	10, // 17: poterne.edge.v1.LimitService.DeleteLimit:input_type -> poterne.edge.v1.DeleteLimitRequest
-	12, // 18: poterne.edge.v1.LimitService.GetLimitStatus:input_type -> poterne.edge.v1.GetLimitStatusRequest
-	5,  // 19: poterne.edge.v1.LimitService.ListLimits:output_type -> poterne.edge.v1.ListLimitsResponse
-	7,  // 20: poterne.edge.v1.LimitService.GetLimit:output_type -> poterne.edge.v1.GetLimitResponse
-	9,  // 21: poterne.edge.v1.LimitService.SetLimit:output_type -> poterne.edge.v1.SetLimitResponse
-	11, // 22: poterne.edge.v1.LimitService.DeleteLimit:output_type -> poterne.edge.v1.DeleteLimitResponse
-	14, // 23: poterne.edge.v1.LimitService.GetLimitStatus:output_type -> poterne.edge.v1.GetLimitStatusResponse
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	15, // 14: poterne.edge.v1.GetLimitStatusResponse.misses:type_name -> poterne.edge.v1.LimitMiss
+	4,  // 15: poterne.edge.v1.LimitService.ListLimits:input_type -> poterne.edge.v1.ListLimitsRequest
+	6,  // 16: poterne.edge.v1.LimitService.GetLimit:input_type -> poterne.edge.v1.GetLimitRequest
+	8,  // 17: poterne.edge.v1.LimitService.SetLimit:input_type -> poterne.edge.v1.SetLimitRequest
+	10, // 18: poterne.edge.v1.LimitService.DeleteLimit:input_type -> poterne.edge.v1.DeleteLimitRequest
+	12, // 19: poterne.edge.v1.LimitService.GetLimitStatus:input_type -> poterne.edge.v1.GetLimitStatusRequest
+	5,  // 20: poterne.edge.v1.LimitService.ListLimits:output_type -> poterne.edge.v1.ListLimitsResponse
+	7,  // 21: poterne.edge.v1.LimitService.GetLimit:output_type -> poterne.edge.v1.GetLimitResponse
+	9,  // 22: poterne.edge.v1.LimitService.SetLimit:output_type -> poterne.edge.v1.SetLimitResponse
+	11, // 23: poterne.edge.v1.LimitService.DeleteLimit:output_type -> poterne.edge.v1.DeleteLimitResponse
+	14, // 24: poterne.edge.v1.LimitService.GetLimitStatus:output_type -> poterne.edge.v1.GetLimitStatusResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_limits_proto_init() }
@@ -1310,7 +1403,7 @@ func file_poterne_edge_v1_limits_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_limits_proto_rawDesc), len(file_poterne_edge_v1_limits_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

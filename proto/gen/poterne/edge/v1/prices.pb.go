@@ -161,7 +161,7 @@ type Price struct {
 	// `name`, `name@v3`, `sha256:…` of a version or a variant, or `*` for every model.
 	// The most exact price counts.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// Only this variant; empty: each.
+	// Only this variant, a name without control characters; empty: each.
 	Variant string `protobuf:"bytes,2,opt,name=variant,proto3" json:"variant,omitempty"`
 	// The rates.
 	Rates *PriceRates `protobuf:"bytes,3,opt,name=rates,proto3" json:"rates,omitempty"`
@@ -175,7 +175,8 @@ type Price struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Who set it: the subject and its tenant.
 	Creator string `protobuf:"bytes,8,opt,name=creator,proto3" json:"creator,omitempty"`
-	// The price's number, to which usage refers.
+	// The price's number, to which usage refers. One that is set in place of another has
+	// one of its own.
 	Revision      int64 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -325,8 +326,9 @@ type SetPriceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The price.
 	Price *Price `protobuf:"bytes,1,opt,name=price,proto3" json:"price,omitempty"`
-	// Why it may be no request's: a model or a version that is not known now. Digests and
-	// variants are not looked for.
+	// Why it may be no request's: a model or a version that is not known now, or where a
+	// price is removed, one that has none of its own. Digests and variants are not looked
+	// for.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -376,6 +378,98 @@ func (x *SetPriceResponse) GetWarnings() []string {
 	return nil
 }
 
+// Names a price that is to be taken back.
+type DeletePriceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Revision      int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePriceRequest) Reset() {
+	*x = DeletePriceRequest{}
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePriceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePriceRequest) ProtoMessage() {}
+
+func (x *DeletePriceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePriceRequest.ProtoReflect.Descriptor instead.
+func (*DeletePriceRequest) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_prices_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DeletePriceRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// The price is taken back.
+type DeletePriceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The price.
+	Price         *Price `protobuf:"bytes,1,opt,name=price,proto3" json:"price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePriceResponse) Reset() {
+	*x = DeletePriceResponse{}
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePriceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePriceResponse) ProtoMessage() {}
+
+func (x *DeletePriceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePriceResponse.ProtoReflect.Descriptor instead.
+func (*DeletePriceResponse) Descriptor() ([]byte, []int) {
+	return file_poterne_edge_v1_prices_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeletePriceResponse) GetPrice() *Price {
+	if x != nil {
+		return x.Price
+	}
+	return nil
+}
+
 // Asks for prices.
 type ListPricesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -391,7 +485,7 @@ type ListPricesRequest struct {
 
 func (x *ListPricesRequest) Reset() {
 	*x = ListPricesRequest{}
-	mi := &file_poterne_edge_v1_prices_proto_msgTypes[4]
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +497,7 @@ func (x *ListPricesRequest) String() string {
 func (*ListPricesRequest) ProtoMessage() {}
 
 func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_prices_proto_msgTypes[4]
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +510,7 @@ func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
 func (*ListPricesRequest) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_prices_proto_rawDescGZIP(), []int{4}
+	return file_poterne_edge_v1_prices_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListPricesRequest) GetHistory() bool {
@@ -455,7 +549,7 @@ type ListPricesResponse struct {
 
 func (x *ListPricesResponse) Reset() {
 	*x = ListPricesResponse{}
-	mi := &file_poterne_edge_v1_prices_proto_msgTypes[5]
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +561,7 @@ func (x *ListPricesResponse) String() string {
 func (*ListPricesResponse) ProtoMessage() {}
 
 func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poterne_edge_v1_prices_proto_msgTypes[5]
+	mi := &file_poterne_edge_v1_prices_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +574,7 @@ func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
 func (*ListPricesResponse) Descriptor() ([]byte, []int) {
-	return file_poterne_edge_v1_prices_proto_rawDescGZIP(), []int{5}
+	return file_poterne_edge_v1_prices_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListPricesResponse) GetPrices() []*Price {
@@ -545,7 +639,11 @@ const file_poterne_edge_v1_prices_proto_rawDesc = "" +
 	"\x05price\x18\x01 \x01(\v2\x16.poterne.edge.v1.PriceB\x06\xbaH\x03\xc8\x01\x01R\x05price\"\\\n" +
 	"\x10SetPriceResponse\x12,\n" +
 	"\x05price\x18\x01 \x01(\v2\x16.poterne.edge.v1.PriceR\x05price\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"~\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"9\n" +
+	"\x12DeletePriceRequest\x12#\n" +
+	"\brevision\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\brevision\"C\n" +
+	"\x13DeletePriceResponse\x12,\n" +
+	"\x05price\x18\x01 \x01(\v2\x16.poterne.edge.v1.PriceR\x05price\"~\n" +
 	"\x11ListPricesRequest\x12\x18\n" +
 	"\ahistory\x18\x01 \x01(\bR\ahistory\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -569,28 +667,31 @@ func file_poterne_edge_v1_prices_proto_rawDescGZIP() []byte {
 	return file_poterne_edge_v1_prices_proto_rawDescData
 }
 
-var file_poterne_edge_v1_prices_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_poterne_edge_v1_prices_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_poterne_edge_v1_prices_proto_goTypes = []any{
 	(*PriceRates)(nil),            // 0: poterne.edge.v1.PriceRates
 	(*Price)(nil),                 // 1: poterne.edge.v1.Price
 	(*SetPriceRequest)(nil),       // 2: poterne.edge.v1.SetPriceRequest
 	(*SetPriceResponse)(nil),      // 3: poterne.edge.v1.SetPriceResponse
-	(*ListPricesRequest)(nil),     // 4: poterne.edge.v1.ListPricesRequest
-	(*ListPricesResponse)(nil),    // 5: poterne.edge.v1.ListPricesResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*DeletePriceRequest)(nil),    // 4: poterne.edge.v1.DeletePriceRequest
+	(*DeletePriceResponse)(nil),   // 5: poterne.edge.v1.DeletePriceResponse
+	(*ListPricesRequest)(nil),     // 6: poterne.edge.v1.ListPricesRequest
+	(*ListPricesResponse)(nil),    // 7: poterne.edge.v1.ListPricesResponse
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_poterne_edge_v1_prices_proto_depIdxs = []int32{
 	0, // 0: poterne.edge.v1.Price.rates:type_name -> poterne.edge.v1.PriceRates
-	6, // 1: poterne.edge.v1.Price.valid_from:type_name -> google.protobuf.Timestamp
-	6, // 2: poterne.edge.v1.Price.create_time:type_name -> google.protobuf.Timestamp
+	8, // 1: poterne.edge.v1.Price.valid_from:type_name -> google.protobuf.Timestamp
+	8, // 2: poterne.edge.v1.Price.create_time:type_name -> google.protobuf.Timestamp
 	1, // 3: poterne.edge.v1.SetPriceRequest.price:type_name -> poterne.edge.v1.Price
 	1, // 4: poterne.edge.v1.SetPriceResponse.price:type_name -> poterne.edge.v1.Price
-	1, // 5: poterne.edge.v1.ListPricesResponse.prices:type_name -> poterne.edge.v1.Price
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	1, // 5: poterne.edge.v1.DeletePriceResponse.price:type_name -> poterne.edge.v1.Price
+	1, // 6: poterne.edge.v1.ListPricesResponse.prices:type_name -> poterne.edge.v1.Price
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_poterne_edge_v1_prices_proto_init() }
@@ -605,7 +706,7 @@ func file_poterne_edge_v1_prices_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poterne_edge_v1_prices_proto_rawDesc), len(file_poterne_edge_v1_prices_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

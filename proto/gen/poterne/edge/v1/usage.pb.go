@@ -1003,7 +1003,7 @@ const file_poterne_edge_v1_usage_proto_rawDesc = "" +
 	"\x05table\x18\x01 \x01(\tR\x05table\x12\x10\n" +
 	"\x03row\x18\x02 \x01(\tR\x03row\x12\x1a\n" +
 	"\brecorded\x18\x03 \x01(\tR\brecorded\x12\x1a\n" +
-	"\bcomputed\x18\x04 \x01(\tR\bcomputed2\xf4\b\n" +
+	"\bcomputed\x18\x04 \x01(\tR\bcomputed2\xf3\t\n" +
 	"\fUsageService\x12k\n" +
 	"\vGetOwnUsage\x12#.poterne.edge.v1.GetOwnUsageRequest\x1a$.poterne.edge.v1.GetOwnUsageResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/usage\x12k\n" +
 	"\tListUsage\x12!.poterne.edge.v1.ListUsageRequest\x1a\".poterne.edge.v1.ListUsageResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/admin/usage\x12Z\n" +
@@ -1012,7 +1012,8 @@ const file_poterne_edge_v1_usage_proto_rawDesc = "" +
 	"CheckUsage\x12\".poterne.edge.v1.CheckUsageRequest\x1a#.poterne.edge.v1.CheckUsageResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/admin/usage:check\x12l\n" +
 	"\bSetPrice\x12 .poterne.edge.v1.SetPriceRequest\x1a!.poterne.edge.v1.SetPriceResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/admin/prices\x12o\n" +
 	"\n" +
-	"ListPrices\x12\".poterne.edge.v1.ListPricesRequest\x1a#.poterne.edge.v1.ListPricesResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/admin/prices\x12p\n" +
+	"ListPrices\x12\".poterne.edge.v1.ListPricesRequest\x1a#.poterne.edge.v1.ListPricesResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/admin/prices\x12}\n" +
+	"\vDeletePrice\x12#.poterne.edge.v1.DeletePriceRequest\x1a$.poterne.edge.v1.DeletePriceResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/admin/prices/{revision}\x12p\n" +
 	"\tSetBudget\x12!.poterne.edge.v1.SetBudgetRequest\x1a\".poterne.edge.v1.SetBudgetResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/admin/budgets\x12r\n" +
 	"\tGetBudget\x12!.poterne.edge.v1.GetBudgetRequest\x1a\".poterne.edge.v1.GetBudgetResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/admin/budgets/{id}\x12s\n" +
 	"\vListBudgets\x12#.poterne.edge.v1.ListBudgetsRequest\x1a$.poterne.edge.v1.ListBudgetsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/admin/budgets\x12{\n" +
@@ -1046,16 +1047,18 @@ var file_poterne_edge_v1_usage_proto_goTypes = []any{
 	(*Budget)(nil),                // 11: poterne.edge.v1.Budget
 	(*SetPriceRequest)(nil),       // 12: poterne.edge.v1.SetPriceRequest
 	(*ListPricesRequest)(nil),     // 13: poterne.edge.v1.ListPricesRequest
-	(*SetBudgetRequest)(nil),      // 14: poterne.edge.v1.SetBudgetRequest
-	(*GetBudgetRequest)(nil),      // 15: poterne.edge.v1.GetBudgetRequest
-	(*ListBudgetsRequest)(nil),    // 16: poterne.edge.v1.ListBudgetsRequest
-	(*DeleteBudgetRequest)(nil),   // 17: poterne.edge.v1.DeleteBudgetRequest
-	(*SetPriceResponse)(nil),      // 18: poterne.edge.v1.SetPriceResponse
-	(*ListPricesResponse)(nil),    // 19: poterne.edge.v1.ListPricesResponse
-	(*SetBudgetResponse)(nil),     // 20: poterne.edge.v1.SetBudgetResponse
-	(*GetBudgetResponse)(nil),     // 21: poterne.edge.v1.GetBudgetResponse
-	(*ListBudgetsResponse)(nil),   // 22: poterne.edge.v1.ListBudgetsResponse
-	(*DeleteBudgetResponse)(nil),  // 23: poterne.edge.v1.DeleteBudgetResponse
+	(*DeletePriceRequest)(nil),    // 14: poterne.edge.v1.DeletePriceRequest
+	(*SetBudgetRequest)(nil),      // 15: poterne.edge.v1.SetBudgetRequest
+	(*GetBudgetRequest)(nil),      // 16: poterne.edge.v1.GetBudgetRequest
+	(*ListBudgetsRequest)(nil),    // 17: poterne.edge.v1.ListBudgetsRequest
+	(*DeleteBudgetRequest)(nil),   // 18: poterne.edge.v1.DeleteBudgetRequest
+	(*SetPriceResponse)(nil),      // 19: poterne.edge.v1.SetPriceResponse
+	(*ListPricesResponse)(nil),    // 20: poterne.edge.v1.ListPricesResponse
+	(*DeletePriceResponse)(nil),   // 21: poterne.edge.v1.DeletePriceResponse
+	(*SetBudgetResponse)(nil),     // 22: poterne.edge.v1.SetBudgetResponse
+	(*GetBudgetResponse)(nil),     // 23: poterne.edge.v1.GetBudgetResponse
+	(*ListBudgetsResponse)(nil),   // 24: poterne.edge.v1.ListBudgetsResponse
+	(*DeleteBudgetResponse)(nil),  // 25: poterne.edge.v1.DeleteBudgetResponse
 }
 var file_poterne_edge_v1_usage_proto_depIdxs = []int32{
 	10, // 0: poterne.edge.v1.GetOwnUsageRequest.from:type_name -> google.protobuf.Timestamp
@@ -1077,22 +1080,24 @@ var file_poterne_edge_v1_usage_proto_depIdxs = []int32{
 	7,  // 16: poterne.edge.v1.UsageService.CheckUsage:input_type -> poterne.edge.v1.CheckUsageRequest
 	12, // 17: poterne.edge.v1.UsageService.SetPrice:input_type -> poterne.edge.v1.SetPriceRequest
 	13, // 18: poterne.edge.v1.UsageService.ListPrices:input_type -> poterne.edge.v1.ListPricesRequest
-	14, // 19: poterne.edge.v1.UsageService.SetBudget:input_type -> poterne.edge.v1.SetBudgetRequest
-	15, // 20: poterne.edge.v1.UsageService.GetBudget:input_type -> poterne.edge.v1.GetBudgetRequest
-	16, // 21: poterne.edge.v1.UsageService.ListBudgets:input_type -> poterne.edge.v1.ListBudgetsRequest
-	17, // 22: poterne.edge.v1.UsageService.DeleteBudget:input_type -> poterne.edge.v1.DeleteBudgetRequest
-	1,  // 23: poterne.edge.v1.UsageService.GetOwnUsage:output_type -> poterne.edge.v1.GetOwnUsageResponse
-	3,  // 24: poterne.edge.v1.UsageService.ListUsage:output_type -> poterne.edge.v1.ListUsageResponse
-	6,  // 25: poterne.edge.v1.UsageService.ExportUsage:output_type -> poterne.edge.v1.ExportUsageResponse
-	8,  // 26: poterne.edge.v1.UsageService.CheckUsage:output_type -> poterne.edge.v1.CheckUsageResponse
-	18, // 27: poterne.edge.v1.UsageService.SetPrice:output_type -> poterne.edge.v1.SetPriceResponse
-	19, // 28: poterne.edge.v1.UsageService.ListPrices:output_type -> poterne.edge.v1.ListPricesResponse
-	20, // 29: poterne.edge.v1.UsageService.SetBudget:output_type -> poterne.edge.v1.SetBudgetResponse
-	21, // 30: poterne.edge.v1.UsageService.GetBudget:output_type -> poterne.edge.v1.GetBudgetResponse
-	22, // 31: poterne.edge.v1.UsageService.ListBudgets:output_type -> poterne.edge.v1.ListBudgetsResponse
-	23, // 32: poterne.edge.v1.UsageService.DeleteBudget:output_type -> poterne.edge.v1.DeleteBudgetResponse
-	23, // [23:33] is the sub-list for method output_type
-	13, // [13:23] is the sub-list for method input_type
+	14, // 19: poterne.edge.v1.UsageService.DeletePrice:input_type -> poterne.edge.v1.DeletePriceRequest
+	15, // 20: poterne.edge.v1.UsageService.SetBudget:input_type -> poterne.edge.v1.SetBudgetRequest
+	16, // 21: poterne.edge.v1.UsageService.GetBudget:input_type -> poterne.edge.v1.GetBudgetRequest
+	17, // 22: poterne.edge.v1.UsageService.ListBudgets:input_type -> poterne.edge.v1.ListBudgetsRequest
+	18, // 23: poterne.edge.v1.UsageService.DeleteBudget:input_type -> poterne.edge.v1.DeleteBudgetRequest
+	1,  // 24: poterne.edge.v1.UsageService.GetOwnUsage:output_type -> poterne.edge.v1.GetOwnUsageResponse
+	3,  // 25: poterne.edge.v1.UsageService.ListUsage:output_type -> poterne.edge.v1.ListUsageResponse
+	6,  // 26: poterne.edge.v1.UsageService.ExportUsage:output_type -> poterne.edge.v1.ExportUsageResponse
+	8,  // 27: poterne.edge.v1.UsageService.CheckUsage:output_type -> poterne.edge.v1.CheckUsageResponse
+	19, // 28: poterne.edge.v1.UsageService.SetPrice:output_type -> poterne.edge.v1.SetPriceResponse
+	20, // 29: poterne.edge.v1.UsageService.ListPrices:output_type -> poterne.edge.v1.ListPricesResponse
+	21, // 30: poterne.edge.v1.UsageService.DeletePrice:output_type -> poterne.edge.v1.DeletePriceResponse
+	22, // 31: poterne.edge.v1.UsageService.SetBudget:output_type -> poterne.edge.v1.SetBudgetResponse
+	23, // 32: poterne.edge.v1.UsageService.GetBudget:output_type -> poterne.edge.v1.GetBudgetResponse
+	24, // 33: poterne.edge.v1.UsageService.ListBudgets:output_type -> poterne.edge.v1.ListBudgetsResponse
+	25, // 34: poterne.edge.v1.UsageService.DeleteBudget:output_type -> poterne.edge.v1.DeleteBudgetResponse
+	24, // [24:35] is the sub-list for method output_type
+	13, // [13:24] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
 	13, // [13:13] is the sub-list for extension extendee
 	0,  // [0:13] is the sub-list for field type_name

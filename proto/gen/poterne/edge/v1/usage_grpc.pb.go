@@ -27,6 +27,7 @@ const (
 	UsageService_CheckUsage_FullMethodName   = "/poterne.edge.v1.UsageService/CheckUsage"
 	UsageService_SetPrice_FullMethodName     = "/poterne.edge.v1.UsageService/SetPrice"
 	UsageService_ListPrices_FullMethodName   = "/poterne.edge.v1.UsageService/ListPrices"
+	UsageService_DeletePrice_FullMethodName  = "/poterne.edge.v1.UsageService/DeletePrice"
 	UsageService_SetBudget_FullMethodName    = "/poterne.edge.v1.UsageService/SetBudget"
 	UsageService_GetBudget_FullMethodName    = "/poterne.edge.v1.UsageService/GetBudget"
 	UsageService_ListBudgets_FullMethodName  = "/poterne.edge.v1.UsageService/ListBudgets"
@@ -49,10 +50,14 @@ type UsageServiceClient interface {
 	// Adds everything up anew from the single requests, and compares. For the platform's
 	// administrators.
 	CheckUsage(ctx context.Context, in *CheckUsageRequest, opts ...grpc.CallOption) (*CheckUsageResponse, error)
-	// Sets what a model costs from a time on. For the platform's administrators.
+	// Sets what a model costs from a time on, in place of a price that was to hold from
+	// that very time and does not yet. For the platform's administrators.
 	SetPrice(ctx context.Context, in *SetPriceRequest, opts ...grpc.CallOption) (*SetPriceResponse, error)
 	// Lists prices. For the platform's administrators.
 	ListPrices(ctx context.Context, in *ListPricesRequest, opts ...grpc.CallOption) (*ListPricesResponse, error)
+	// Takes back a price whose time has not come: the one before it holds on. For the
+	// platform's administrators.
+	DeletePrice(ctx context.Context, in *DeletePriceRequest, opts ...grpc.CallOption) (*DeletePriceResponse, error)
 	// Makes a budget, or changes its amount.
 	SetBudget(ctx context.Context, in *SetBudgetRequest, opts ...grpc.CallOption) (*SetBudgetResponse, error)
 	// Gets a budget, and how it stands.
@@ -140,6 +145,16 @@ func (c *usageServiceClient) ListPrices(ctx context.Context, in *ListPricesReque
 	return out, nil
 }
 
+func (c *usageServiceClient) DeletePrice(ctx context.Context, in *DeletePriceRequest, opts ...grpc.CallOption) (*DeletePriceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeletePriceResponse)
+	err := c.cc.Invoke(ctx, UsageService_DeletePrice_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *usageServiceClient) SetBudget(ctx context.Context, in *SetBudgetRequest, opts ...grpc.CallOption) (*SetBudgetResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetBudgetResponse)
@@ -196,10 +211,14 @@ type UsageServiceServer interface {
 	// Adds everything up anew from the single requests, and compares. For the platform's
 	// administrators.
 	CheckUsage(context.Context, *CheckUsageRequest) (*CheckUsageResponse, error)
-	// Sets what a model costs from a time on. For the platform's administrators.
+	// Sets what a model costs from a time on, in place of a price that was to hold from
+	// that very time and does not yet. For the platform's administrators.
 	SetPrice(context.Context, *SetPriceRequest) (*SetPriceResponse, error)
 	// Lists prices. For the platform's administrators.
 	ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error)
+	// Takes back a price whose time has not come: the one before it holds on. For the
+	// platform's administrators.
+	DeletePrice(context.Context, *DeletePriceRequest) (*DeletePriceResponse, error)
 	// Makes a budget, or changes its amount.
 	SetBudget(context.Context, *SetBudgetRequest) (*SetBudgetResponse, error)
 	// Gets a budget, and how it stands.
@@ -235,6 +254,9 @@ func (UnimplementedUsageServiceServer) SetPrice(context.Context, *SetPriceReques
 }
 func (UnimplementedUsageServiceServer) ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPrices not implemented")
+}
+func (UnimplementedUsageServiceServer) DeletePrice(context.Context, *DeletePriceRequest) (*DeletePriceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeletePrice not implemented")
 }
 func (UnimplementedUsageServiceServer) SetBudget(context.Context, *SetBudgetRequest) (*SetBudgetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetBudget not implemented")
@@ -370,6 +392,24 @@ func _UsageService_ListPrices_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UsageService_DeletePrice_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeletePriceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UsageServiceServer).DeletePrice(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UsageService_DeletePrice_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UsageServiceServer).DeletePrice(ctx, req.(*DeletePriceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _UsageService_SetBudget_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetBudgetRequest)
 	if err := dec(in); err != nil {
@@ -468,6 +508,10 @@ var UsageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListPrices",
 			Handler:    _UsageService_ListPrices_Handler,
+		},
+		{
+			MethodName: "DeletePrice",
+			Handler:    _UsageService_DeletePrice_Handler,
 		},
 		{
 			MethodName: "SetBudget",
