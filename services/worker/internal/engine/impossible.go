@@ -83,16 +83,23 @@ func (l limits) hold(u *counts) {
 }
 
 // answer returns a whole answer with the tokens that are possible. Where the engine told
-// others, the answer says those that count.
+// others, or none, the answer says those that count.
 func (c *client) answer(ctx context.Context, body []byte, ch *chunk, l limits) (Answer, error) {
 	u, told := readUsage(ch.usage.Of(body))
+	if !told {
+		u.completion = estimatedTokens(ch.choices.Of(body))
+	}
+	estimated := u.completion > 0 && !told
 	l.hold(&u)
 	usage := noUsage()
-	if told {
+	if told || estimated {
 		usage = u.usage()
+		usage.Estimated = estimated
 	}
-	if u.odd {
+	if u.odd && !estimated {
 		c.impossible(ctx)
+	}
+	if u.odd || estimated {
 		var err error
 		if body, err = jsonbody.Set(body, jsonbody.Named(memberUsage), jsonbody.Member{Name: memberUsage, Value: usageText(usage)}); err != nil {
 			return Answer{}, unreadable(err)

@@ -382,8 +382,9 @@ type TokenUsage struct {
 	AudioPromptTokens int32 `protobuf:"varint,5,opt,name=audio_prompt_tokens,json=audioPromptTokens,proto3" json:"audio_prompt_tokens,omitempty"`
 	// Of the tokens generated, those of sound.
 	AudioCompletionTokens int32 `protobuf:"varint,6,opt,name=audio_completion_tokens,json=audioCompletionTokens,proto3" json:"audio_completion_tokens,omitempty"`
-	// Whether the engine told no counts: `completion_tokens` is then the number of
-	// parts of the answer that held text, and the others are 0.
+	// Whether the engine told no counts: `completion_tokens` is then, of a stream, the
+	// number of parts that held text, of a whole answer a quarter of the bytes of what was
+	// generated, and the others are 0.
 	Estimated     bool `protobuf:"varint,20,opt,name=estimated,proto3" json:"estimated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

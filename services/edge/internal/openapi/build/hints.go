@@ -19,7 +19,7 @@ func hints() []any {
 		},
 		object{
 			"name": openai.HeaderWait, "in": "header", "schema": text,
-			"description": "How long to wait for a model that is being loaded, up to 10m, such as `30s`; `0s` answers 503 at once.",
+			"description": "How long to wait for a model that is being loaded, or whose engine is started again, up to 10m, such as `30s`; `0s` answers 503 at once.",
 		},
 	}
 }
