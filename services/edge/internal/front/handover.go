@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -69,11 +70,16 @@ func (c *conn) handOver() {
 func (s *Server) secure(rwc net.Conn) {
 	c := &conn{srv: s, slot: rwc, ctx: s.ctx, remote: rwc.RemoteAddr().String(), secured: tls.Server(rwc, s.tls)}
 	c.rwc = c.secured
+	defer func() {
+		if p := recover(); p != nil { // as net/http, which would have begun it
+			s.logf("http: panic serving %v: %v\n%s", c.remote, p, debug.Stack())
+		}
+		if !c.over {
+			_ = rwc.Close()
+		}
+	}()
 	if c.handshake() {
 		c.handOver()
-	}
-	if !c.over {
-		_ = rwc.Close()
 	}
 }
 
