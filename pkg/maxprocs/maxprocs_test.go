@@ -113,18 +113,3 @@ func TestComponentLeavesWhatWasChosen(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestUsed(t *testing.T) {
-	before, ok := used()
-	if !ok {
-		t.Skip("not told by this system")
-	}
-	for n := 0; ; n++ {
-		if after, _ := used(); after > before {
-			return
-		}
-		if n > 10_000_000 {
-			t.Fatal("no time was used")
-		}
-	}
-}

@@ -111,9 +111,7 @@ func (c *conn) serve() {
 // end closes the connection unless it was handed over, and says so when a handler
 // panicked: the client sees that its answer is cut.
 func (c *conn) end(panicked any) {
-	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // as it was thrown
-		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, panicked, debug.Stack())
-	}
+	c.tell(panicked)
 	c.release()
 	_, _ = c.in.Discard(c.in.Buffered()) // it lets the buffer go
 	if !c.over {
@@ -123,6 +121,13 @@ func (c *conn) end(panicked any) {
 		_ = c.rwc.Close()
 	}
 	c.srv.forget(c)
+}
+
+// tell logs a panic, as net/http does.
+func (c *conn) tell(panicked any) {
+	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // as it was thrown
+		c.srv.logf("http: panic serving %v: %v\n%s", c.remote, panicked, debug.Stack())
+	}
 }
 
 // lingerTime is how long a client has to read its answer, of which a connection that

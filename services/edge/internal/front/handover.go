@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"net"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -71,9 +70,7 @@ func (s *Server) secure(rwc net.Conn) {
 	c := &conn{srv: s, slot: rwc, ctx: s.ctx, remote: rwc.RemoteAddr().String(), secured: tls.Server(rwc, s.tls)}
 	c.rwc = c.secured
 	defer func() {
-		if p := recover(); p != nil { // as net/http, which would have begun it
-			s.logf("http: panic serving %v: %v\n%s", c.remote, p, debug.Stack())
-		}
+		c.tell(recover())
 		if !c.over {
 			_ = rwc.Close()
 		}

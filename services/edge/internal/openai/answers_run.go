@@ -18,6 +18,7 @@ import (
 	"github.com/poterne/poterne/services/edge/internal/audit"
 	"github.com/poterne/poterne/services/edge/internal/metering"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
+	"github.com/poterne/poterne/services/edge/internal/sse"
 )
 
 // take gives each chunk of an answer, in order; streamed says in which form.
@@ -161,7 +162,7 @@ func (s *Server) replay(ctx context.Context, p *plan, e *respcache.Entry, state 
 	now := s.Clock.Now()
 	p.replayed, p.rests.on = true, e.Annotations
 	md := metadata.Pairs(HeaderCache, string(state), "age", strconv.Itoa(int(e.Age(now)/time.Second)),
-		"cache-control", "private, max-age="+respcache.Lifetime(e, now))
+		"cache-control", sse.Lifetime+respcache.Lifetime(e, now))
 	if state == respcache.HitSemantic {
 		md.Set(HeaderSimilarity, strconv.FormatFloat(similarity, 'f', 4, 64))
 	}

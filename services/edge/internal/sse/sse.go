@@ -16,6 +16,10 @@ import (
 // ContentType is the media type of a stream.
 const ContentType = "text/event-stream; charset=utf-8"
 
+// Lifetime begins the Cache-Control of an answer that is given again; the seconds that it
+// is fresh for follow. A stream of it keeps that.
+const Lifetime = "private, max-age="
+
 // Writer writes one stream. It holds a buffer only while something waits for Flush. It is
 // for one goroutine.
 type Writer struct {
@@ -36,7 +40,7 @@ func (s *Writer) Begin() {
 	h := s.w.Header()
 	h.Set("Content-Type", ContentType)
 	control := "no-cache"
-	if kept := h.Get("Cache-Control"); strings.HasPrefix(kept, "private, max-age=") {
+	if kept := h.Get("Cache-Control"); strings.HasPrefix(kept, Lifetime) {
 		control = kept // of an answer that is given again
 	}
 	h.Set("Cache-Control", control+", no-transform")

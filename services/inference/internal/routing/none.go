@@ -11,14 +11,15 @@ import (
 
 // none is the error of a request for which there is no copy left.
 func (r *Router) none(view *fleet.View, q *Query, last verdict) error {
-	err := r.left(view, q, last)
+	err := r.why(view, q, last)
 	if e := apierr.From(err); q.waited > 0 && e.Reason == apierr.Unavailable {
 		return e.WithMetadata(metadataWaited, strconv.FormatInt(q.waited.Milliseconds(), 10))
 	}
 	return err
 }
 
-func (r *Router) left(view *fleet.View, q *Query, last verdict) error {
+// why is why there is none: what the last attempt met, unless more is known of the version.
+func (r *Router) why(view *fleet.View, q *Query, last verdict) error {
 	if last.err != nil && last.err.Reason != apierr.Unavailable {
 		return last.exhausted()
 	}
