@@ -93,6 +93,24 @@ func TestInserterGivesUp(t *testing.T) {
 	}
 }
 
+// The end of a call's time closes its statements beside who runs them: that they are closed
+// is not why it fails.
+func TestAClosedStatementIsOfTheEndOfTime(t *testing.T) {
+	db := openSQLite(t)
+	closed := errors.New("sql: statement is closed")
+	ctx, cancel := context.WithCancel(t.Context())
+	err := db.InTurn(ctx, func(context.Context, *sql.Tx) error {
+		cancel()
+		return closed
+	})
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, closed) {
+		t.Errorf("%v", err)
+	}
+	if err := db.InTurn(t.Context(), func(context.Context, *sql.Tx) error { return closed }); err != closed { //nolint:errorlint // that one, and nothing beside it
+		t.Errorf("with time left: %v", err)
+	}
+}
+
 func TestInserterOfShortRows(t *testing.T) { testShortRows(t, openSQLite(t)) }
 
 // testShortRows holds for every kind of database: whether a value stands in the text of a

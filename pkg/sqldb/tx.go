@@ -73,6 +73,10 @@ func once(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(context.
 		}
 	}()
 	if err := fn(ctx, tx); err != nil {
+		if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+			// The end of ctx rolls back beside fn, whose statements then fail as closed.
+			err = errors.Join(context.Cause(ctx), err)
+		}
 		return err
 	}
 	if err := tx.Commit(); err != nil {

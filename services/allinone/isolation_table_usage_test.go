@@ -19,6 +19,7 @@ func usageRequests() map[string]request {
 		"UsageService/CheckUsage":         {nothing: ledger, platform: true},
 		"UsageService/SetPrice":           {json: `{"price":{"model":"mine","rates":{"input":1}}}`, nothing: prices, platform: true},
 		"UsageService/ListPrices":         {nothing: prices, platform: true},
+		"UsageService/DeletePrice":        {json: `{"revision":"1"}`, nothing: prices, platform: true},
 		"UsageService/SetBudget":          {json: `{"budget":{"id":"{budget}",` + counted + `}}`, makes: true},
 		"UsageService/SetBudget+of":       {json: `{"budget":{"id":"{budget}",` + counted + `},"tenant":"{tenant}"}`},
 		"UsageService/GetBudget":          {json: `{"id":"{budget}"}`, tells: true},
