@@ -61,7 +61,7 @@ func (d *Direct) Release() error {
 }
 
 // Held reports whether further answers follow at once.
-func (d *Direct) Held() bool { return d.held }
+func (d *Direct) Held() bool { return d != nil && d.held }
 
 // TakeHeader is the call's header, which is final with the first answer. The call keeps
 // nothing of it from then on: a stream may be open long.

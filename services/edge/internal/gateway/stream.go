@@ -174,7 +174,8 @@ func (s *stream) end(r *http.Request, header metadata.MD, err error) {
 		s.begin(header)
 		s.shape.end(s.out)
 	}
-	_ = s.flush()
+	// It leaves with the end of the answer, which follows at once.
+	s.over = s.out.Leave() != nil
 }
 
 // close lets nothing be written any more.

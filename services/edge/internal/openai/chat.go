@@ -133,6 +133,7 @@ func (s *Server) streamChat(ctx context.Context, req *edgev1.CreateChatCompletio
 		w.citing = newCiting(s.Context, rests)
 	} else {
 		w.spliced = w.splicer(ctx)
+		defer w.spliced.done()
 	}
 	routed, plan, model := c.routed, c.plan, c.model // and not c: what it has may be large
 	usage, err := s.stream(ctx, c, out.SetHeader, w.write)
@@ -188,6 +189,17 @@ func (w *chatWriter) begin() {
 	}
 }
 
+// open gives the answer its name, and the engine's time of it.
+func (w *chatWriter) open(created int64) {
+	w.begin()
+	w.model = w.routed.model(w.model)
+	w.id = w.server.responseID(w.out.Context(), chatIDPrefix, w.by)
+	w.created = or(w.plan.created(created), w.server.now())
+	if w.spliced != nil {
+		w.spliced.name(w.id, w.created, w.model)
+	}
+}
+
 func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 	w.by = by
 	if sent, err := w.sendSpliced(raw); sent {
@@ -210,13 +222,7 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		w.usageSent = w.wantUsage
 	}
 	if w.id == "" {
-		w.begin()
-		w.model = w.routed.model(w.model)
-		w.id = w.server.responseID(w.out.Context(), chatIDPrefix, by)
-		w.created = or(w.plan.created(chunk.GetCreated()), w.server.now())
-		if w.spliced != nil {
-			w.spliced.name(w.id, w.created, w.model)
-		}
+		w.open(chunk.GetCreated())
 	}
 	chunk.Id, chunk.Created, chunk.Object, chunk.Model = w.id, w.created, objectChatChunk, w.model
 	w.start(chunk)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -129,6 +130,7 @@ type Server struct {
 	Deps
 	again   again.Policy
 	texts   *buffers.Pool // of chunks
+	alikes  sync.Pool     // of *alike
 	told    told
 	mirrors chan struct{} // one for each copy of a request in hand
 }

@@ -20,8 +20,9 @@ import (
 type spliced struct {
 	*edgev1.StreamChatCompletionResponse
 
-	text []byte
-	head []byte // the members that the gateway sets
+	text  []byte
+	head  []byte // the members that the gateway sets
+	burst burst
 }
 
 // JSON is the chunk's text, while it is sent.
@@ -31,17 +32,28 @@ func (s *spliced) JSON() []byte { return s.text }
 // messages: on the network, and where they are looked at, kept, or made another API's
 // events by a handler that takes them.
 func (w *chatWriter) splicer(ctx context.Context) *spliced {
+	direct := inproc.DirectFrom(ctx)
 	_, own := w.out.(*grpc.GenericServerStream[edgev1.CreateChatCompletionRequest, edgev1.StreamChatCompletionResponse])
-	if !own || inproc.DirectFrom(ctx) == nil || w.filter != nil || audit.From(ctx).Content() != nil {
+	if !own || direct == nil || w.filter != nil || audit.From(ctx).Content() != nil {
 		return nil
 	}
-	return &spliced{StreamChatCompletionResponse: new(edgev1.StreamChatCompletionResponse)}
+	return &spliced{
+		StreamChatCompletionResponse: new(edgev1.StreamChatCompletionResponse),
+		burst:                        burst{direct: direct, kept: &w.server.alikes},
+	}
+}
+
+// done lets go of what was learned of the stream.
+func (s *spliced) done() {
+	if s != nil {
+		s.burst.end()
+	}
 }
 
 // sendSpliced sends a chunk as it is spliced, and reports whether it could be. No room for
 // the text is held before the next one.
 func (w *chatWriter) sendSpliced(raw []byte) (sent bool, err error) {
-	if w.spliced == nil || len(w.rests.on) > 0 {
+	if w.spliced == nil || len(w.rests.on) > 0 || w.id == "" && !w.opens(raw) {
 		return false, nil
 	}
 	buf := w.server.texts.Take()
@@ -54,6 +66,24 @@ func (w *chatWriter) sendSpliced(raw []byte) (sent bool, err error) {
 	return sent, err
 }
 
+// opens gives the answer its name by its first chunk, and reports whether it could: the
+// engine's time of it must be a plain number.
+func (w *chatWriter) opens(raw []byte) bool {
+	for walk := jsonwalk.NewWalk(raw); ; {
+		name, at, ok := walk.Next()
+		if !ok {
+			return false
+		}
+		if string(name) == "created" {
+			created, err := strconv.ParseInt(string(at.Of(raw)), 10, 64)
+			if err == nil {
+				w.open(created)
+			}
+			return err == nil
+		}
+	}
+}
+
 // name notes what the gateway calls the answer.
 func (s *spliced) name(id string, created int64, model string) {
 	b := jsonmember.Quote([]byte(`{"id":`), id)
@@ -64,19 +94,32 @@ func (s *spliced) name(id string, created int64, model string) {
 }
 
 // splice makes the chunk's text of the engine's. It reports whether it could: what is
-// not quite as OpenAI has it, begins a choice, or tells more than a piece of the answer,
-// must be read.
-func (s *spliced) splice(raw []byte, begun *started) bool {
+// not quite as OpenAI has it, begins a choice that lacks something, or tells more than a
+// piece of the answer, must be read.
+func (s *spliced) splice(raw []byte, begun *started) (whole bool) {
+	s.burst.next()
+	if s.text, whole = s.burst.splice(s.text[:0], raw); whole {
+		return true
+	}
 	if len(s.head) == 0 || !jsonwalk.Strict(raw) {
 		return false
 	}
 	s.text = append(s.text[:0], s.head...)
-	whole := false
+	var came, leaves int // where the choices begin
+	opened := *begun
+	good, known := isObject, begun.goesOn
+	if opened == (started{}) {
+		good, known = hasRole, opened.opens
+	}
 	for walk := jsonwalk.NewWalk(raw); ; {
 		name, at, ok := walk.Next()
 		if !ok {
 			s.text = append(s.text, '}')
-			return walk.OK() && whole
+			if whole = whole && walk.OK(); whole {
+				*begun = opened
+				s.burst.learn(raw, came, s.text, leaves)
+			}
+			return whole
 		}
 		switch string(name) {
 		case "id", "object", "created", "model":
@@ -87,8 +130,9 @@ func (s *spliced) splice(raw []byte, begun *started) bool {
 			}
 			continue
 		case "choices":
+			came, leaves = at.Value, len(s.text)
 			s.text = append(s.text, `,"choices":[`...)
-			if s.text, whole = appendChoices(s.text, at.Of(raw), "delta", isObject, begun.goesOn); !whole {
+			if s.text, whole = appendChoices(s.text, at.Of(raw), "delta", good, known); !whole {
 				return false
 			}
 			continue
@@ -169,6 +213,25 @@ func isReason(value []byte) bool { return value[0] == '"' || value[0] == 'n' }
 func (s *started) goesOn(index []byte) bool {
 	n, err := strconv.ParseInt(string(index), 10, 32)
 	return err == nil && s.has(int32(n))
+}
+
+// opens notes that a choice begins, and reports whether it can.
+func (s *started) opens(index []byte) bool {
+	n, err := strconv.ParseInt(string(index), 10, 32)
+	if err != nil || s.has(int32(n)) {
+		return false
+	}
+	s.add(int32(n))
+	return true
+}
+
+// hasRole reports whether a choice's first delta says who speaks.
+func hasRole(delta []byte) bool {
+	role := false
+	return delta[0] == '{' && members(delta, func(name, value []byte) bool {
+		role = role || string(name) == "role" && len(value) > len(`""`) && value[0] == '"'
+		return true
+	}) && role
 }
 
 func isObject(value []byte) bool { return value[0] == '{' }

@@ -84,7 +84,7 @@ func (s *Writer) begin(event string) (b []byte, start int) {
 
 // end has b wait, whose last event is whole.
 func (s *Writer) end(b []byte, start int) {
-	if data := b[start:]; bytes.ContainsAny(data, "\r\n") {
+	if data := b[start:]; bytes.IndexByte(data, '\n') >= 0 || bytes.IndexByte(data, '\r') >= 0 {
 		for i, c := range data {
 			if c == '\r' || c == '\n' {
 				data[i] = ' '
@@ -119,12 +119,21 @@ func (s *Writer) Len() int {
 
 // Flush sends what was added.
 func (s *Writer) Flush() error {
-	_, err := s.w.Write(s.waiting().B)
-	s.pool.Put(s.buf)
-	s.buf = nil
+	err := s.Leave()
 	if err == nil {
 		err = s.rc.Flush()
 	}
+	if err != nil {
+		return fmt.Errorf("sse: %w", err)
+	}
+	return nil
+}
+
+// Leave has what was added leave with the end of the answer: the handler must return.
+func (s *Writer) Leave() error {
+	_, err := s.w.Write(s.waiting().B)
+	s.pool.Put(s.buf)
+	s.buf = nil
 	if err != nil {
 		return fmt.Errorf("sse: %w", err)
 	}

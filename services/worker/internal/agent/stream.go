@@ -147,7 +147,7 @@ func (s *sink) Chunk(data []byte) error {
 }
 
 // maxBatch is the most chunks that leave together.
-const maxBatch = 64
+const maxBatch = 128
 
 // Idle sends the chunks that are held.
 func (s *sink) Idle() error {

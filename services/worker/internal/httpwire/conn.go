@@ -83,7 +83,7 @@ func (cn *conn) exchange(ctx context.Context, r *Request, kept bool, most int64)
 		return nil, whole, err
 	}
 	if o := ordinaryHead(cn.r); o != nil {
-		o.body = body{Reader: &o.rest, conn: cn, ctx: ctx, stop: stop, last: failed != nil}
+		o.body = body{Reader: o.body.Reader, conn: cn, ctx: ctx, stop: stop, last: failed != nil}
 		cn.begun(&o.Response, &o.body)
 		return &o.Response, nil, nil
 	}

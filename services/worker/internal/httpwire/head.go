@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httputil"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -16,15 +17,16 @@ import (
 // ordinary is an answer as nearly all are, made at once.
 type ordinary struct {
 	http.Response
-	body body
-	rest fixed
+	body   body
+	rest   fixed
+	pieces pieces // in place of rest, of a chunked answer
 }
 
 // maxLines bounds the lines of an ordinary head.
 const maxLines = 16
 
 // ordinaryHead reads the head of an answer that has come whole, says 200 in HTTP/1.1, and
-// names the length of its body (RFC 9112, sections 4 to 6). It returns nil for any other,
+// names the length of its body, or that it is chunked (RFC 9112, sections 4 to 7). It returns nil for any other,
 // of which nothing is taken then: http.ReadResponse knows them all.
 func ordinaryHead(r *bufio.Reader) *ordinary {
 	first, lines, size := come(r)
@@ -35,13 +37,21 @@ func ordinaryHead(r *bufio.Reader) *ordinary {
 		Status: string(first[len("HTTP/1.1 "):]), StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		ContentLength: -1,
 	}}
-	if o.Header = o.fields(lines); o.Header == nil || o.ContentLength < 0 {
+	if o.Header = o.fields(lines); o.Header == nil || (o.ContentLength < 0) != o.chunked() {
 		return nil
 	}
 	_, _ = r.Discard(size)
-	o.rest = fixed{r: r, left: o.ContentLength}
+	if o.chunked() {
+		o.pieces = pieces{r: r, data: httputil.NewChunkedReader(r), last: &o.body.last}
+		o.body.Reader = &o.pieces
+	} else {
+		o.rest = fixed{r: r, left: o.ContentLength}
+		o.body.Reader = &o.rest
+	}
 	return o
 }
+
+func (o *ordinary) chunked() bool { return len(o.TransferEncoding) > 0 }
 
 // bareHead reads the head of an answer that ordinaryHead would read, of whose body only
 // the length is of interest: up to most bytes. Of any other nothing is taken.
@@ -137,6 +147,13 @@ func (l line) tells(bytes *int64) bool {
 	return *bytes >= 0
 }
 
+const chunked = "chunked"
+
+// chunked reports whether the line says that the body is chunked, and nothing else of it.
+func (l line) chunked() bool {
+	return strings.EqualFold(string(l.name), "Transfer-Encoding") && strings.EqualFold(string(l.value), chunked)
+}
+
 // fields reads the lines of a head, and the length that they tell; nil says that they are
 // not as simple as that.
 func (o *ordinary) fields(lines []byte) http.Header {
@@ -145,7 +162,14 @@ func (o *ordinary) fields(lines []byte) http.Header {
 	for len(lines) > 0 {
 		var l line
 		var ok bool
-		if l, lines, ok = nextLine(lines); !ok || len(values) == maxLines || !l.tells(&o.ContentLength) {
+		if l, lines, ok = nextLine(lines); !ok || len(values) == maxLines {
+			return nil
+		}
+		if l.chunked() && !o.chunked() {
+			o.TransferEncoding = []string{chunked}
+			continue
+		}
+		if !l.tells(&o.ContentLength) {
 			return nil
 		}
 		name, value := textproto.CanonicalMIMEHeaderKey(string(l.name)), string(l.value)
@@ -194,4 +218,42 @@ func (f *fixed) Read(p []byte) (int, error) {
 		return n, io.ErrUnexpectedEOF
 	}
 	return n, err
+}
+
+// pieces is a chunked body.
+type pieces struct {
+	r    *bufio.Reader
+	data io.Reader
+	last *bool // set when nothing can follow on the connection
+}
+
+// Read returns io.EOF when the end has come that stands behind the last chunk.
+func (p *pieces) Read(b []byte) (int, error) {
+	n, err := p.data.Read(b)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if _, err := p.r.Peek(2); err != nil {
+		return n, io.ErrUnexpectedEOF
+	}
+	if !p.trailer() {
+		*p.last = true
+	}
+	return n, io.EOF
+}
+
+// trailer passes over what stands behind the last chunk. It reports false for what has not
+// come whole, or is no trailer.
+func (p *pieces) trailer() bool {
+	rest, _ := p.r.Peek(p.r.Buffered())
+	for lines := rest; ; {
+		if bytes.HasPrefix(lines, []byte("\r\n")) {
+			_, _ = p.r.Discard(len(rest) - len(lines) + 2)
+			return true
+		}
+		var ok bool
+		if _, lines, ok = nextLine(lines); !ok {
+			return false
+		}
+	}
 }

@@ -16,9 +16,17 @@ const usual = "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: application/json; c
 func TestOrdinaryHeads(t *testing.T) {
 	for text, want := range map[string]bool{
 		usual: true,
-		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":                                          true,
-		"HTTP/1.1 200 \r\nContent-Length:3\r\n\r\nab":                                           true, // which is too short
-		"HTTP/1.1 200 OK\r\n\r\nabc":                                                            false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":                                             true,
+		"HTTP/1.1 200 \r\nContent-Length:3\r\n\r\nab":                                              true, // which is too short
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n":               true,
+		"HTTP/1.1 200 OK\r\ntransfer-encoding:Chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\n":      true, // which has no end
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: a\r\n\r\nHTTP":   true,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd":                           true,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n": false,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n":                     false,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc":       false,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\n\r\n":             false,
+		"HTTP/1.1 200 OK\r\n\r\nabc": false,
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc":                  false,
 		"HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc":                                      false,
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc":                  false,
@@ -46,7 +54,7 @@ func agrees(t *testing.T, text string) bool {
 	n, read := bareHead(bare, 16<<10)
 	r := bufio.NewReaderSize(strings.NewReader(text), 16<<10)
 	o := ordinaryHead(r)
-	if read != (o != nil && o.ContentLength <= 16<<10) || read && (n != o.ContentLength || bare.Buffered() != r.Buffered()) {
+	if read != (o != nil && !o.chunked() && o.ContentLength <= 16<<10) || read && (n != o.ContentLength || bare.Buffered() != r.Buffered()) {
 		t.Errorf("%q: a length of %d, %v", text, n, read)
 	}
 	if rest, _ := io.ReadAll(bare); !read && string(rest) != text {
@@ -58,18 +66,24 @@ func agrees(t *testing.T, text string) bool {
 		}
 		return false
 	}
-	want, err := http.ReadResponse(bufio.NewReader(strings.NewReader(text)), &http.Request{Method: http.MethodPost})
+	theirs := bufio.NewReaderSize(strings.NewReader(text), 16<<10)
+	want, err := http.ReadResponse(theirs, &http.Request{Method: http.MethodPost})
 	if err != nil {
 		t.Errorf("%q is no answer: %v", text, err)
 		return true
 	}
-	body, bodyErr := io.ReadAll(&o.rest)
+	body, bodyErr := io.ReadAll(o.body.Reader)
 	wantBody, wantErr := io.ReadAll(want.Body)
 	if !bytes.Equal(body, wantBody) || (bodyErr == nil) != (wantErr == nil) {
 		t.Errorf("%q: body %q, %v, want %q, %v", text, body, bodyErr, wantBody, wantErr)
 	}
+	rest, _ := io.ReadAll(r)
+	wantRest, _ := io.ReadAll(theirs)
+	if !bytes.Equal(rest, wantRest) && bodyErr == nil && !o.body.last {
+		t.Errorf("%q: another answer would begin with %q, not %q", text, rest, wantRest)
+	}
 	if o.Status != want.Status || o.StatusCode != want.StatusCode || o.Proto != want.Proto || o.ContentLength != want.ContentLength ||
-		!reflect.DeepEqual(o.Header, want.Header) || want.Close || len(want.TransferEncoding) > 0 {
+		!reflect.DeepEqual(o.Header, want.Header) || want.Close || !reflect.DeepEqual(o.TransferEncoding, want.TransferEncoding) {
 		t.Errorf("%q is %+v, want %+v", text, &o.Response, want)
 	}
 	return true
@@ -78,6 +92,7 @@ func agrees(t *testing.T, text string) bool {
 func FuzzOrdinaryHead(f *testing.F) {
 	f.Add(usual)
 	f.Add("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX:\t\r\nPragma: no-cache\r\n\r\nabc")
+	f.Add("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX:\t\r\n\r\n3;a=b\r\nabc\r\n0\r\nX: a\r\n\r\nHTTP/1.1")
 	f.Add("HTTP/1.1 200 \r\n0:\n\r\nContent-Length:0\r\n\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) < 16<<10 {

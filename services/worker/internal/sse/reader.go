@@ -21,7 +21,12 @@ type Event struct {
 	Data []byte
 }
 
-const readSize = 8 << 10
+// A reader begins with room for readSize bytes, and has as many as burstSize once the
+// source had more than that at a time.
+const (
+	readSize  = 8 << 10
+	burstSize = 16 << 10
+)
 
 // Reader reads events one by one as they come: an event is returned as soon as
 // the blank line that ends it was read, whatever follows. It is not safe for
@@ -32,6 +37,7 @@ type Reader struct {
 
 	buf        []byte
 	start, end int
+	filled     bool // the last read left no room
 	skipLF     bool // the last line ended in CR: an LF that follows belongs to it
 	begun      bool
 	err        error
@@ -61,7 +67,7 @@ func (p *Readers) Open(src io.Reader, limit int) *Reader {
 
 // Done takes a reader back, of which nothing is looked at any more.
 func (p *Readers) Done(r *Reader) {
-	if len(r.buf) == readSize && cap(r.data) <= readSize {
+	if len(r.buf) <= burstSize && cap(r.data) <= readSize {
 		r.src = nil
 		p.pool.Put(r)
 	}
@@ -185,13 +191,15 @@ func (r *Reader) fill() error {
 		r.end -= r.start
 		r.start = 0
 	}
-	if r.end == len(r.buf) {
+	if r.end == len(r.buf) || r.filled {
+		r.filled = false
 		r.buf = append(r.buf, make([]byte, len(r.buf))...)
 	}
 	for range 100 { // as bufio does: a reader may return nothing now and then
 		n, err := r.src.Read(r.buf[r.end:])
 		r.end += n
 		r.err = err
+		r.filled = r.end == len(r.buf) && len(r.buf) < burstSize
 		switch {
 		case n > 0:
 			return nil
