@@ -12,7 +12,7 @@ import (
 type Alike struct{ before, after []byte }
 
 // Learn has a know the texts that are text but for the string that begins at index at,
-// by its quote. The text must be Strict. It reports whether there is such a string.
+// by its quote. The text must be Strict, and the string a value: a name may not be any. It reports whether there is such a string.
 func (a *Alike) Learn(text []byte, at int) bool {
 	end, _ := plainString(text, at)
 	if end < 0 {

@@ -162,6 +162,14 @@ func plainString(b []byte, i int) (end int, bare bool) {
 	return -1, false
 }
 
+// StringEnd returns the index after the string that begins at index at of text, by its
+// quote, or -1 for one that is not as JSON has it, or has rare escapes. Whether it is UTF-8
+// is not looked at.
+func StringEnd(text []byte, at int) int {
+	end, _ := plainString(text, at)
+	return end
+}
+
 // ordinary returns the index of the first byte from i on that may be more than itself in a
 // string, or is not ASCII.
 func ordinary(b []byte, i int) int {

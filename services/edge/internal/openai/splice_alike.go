@@ -12,32 +12,37 @@ import (
 // once are that one but for the text that the model said, and need not be looked over.
 type alike struct{ came, leaves jsonwalk.Alike }
 
-// learnedAfter is how many chunks come together before one is learned: what comes piece by
-// piece, as it is generated, has the time to be looked over and need not hold memory for
-// less of it.
-const learnedAfter = 2
+// What comes piece by piece, as it is generated, has the time to be looked over and need
+// not hold memory for less of it, and chunks that all differ are not learned one after the
+// other.
+const learnedFrom, learnedTo = 3, 6
 
 // burst is the chunks of an answer that have come together.
 type burst struct {
 	direct *inproc.Direct
 	kept   *sync.Pool // of *alike
-	n      int
-	alike  *alike // nil: none is known
+	n      int        // chunks that were looked over
+	alike  *alike     // nil: none is known
 }
 
 // next notes that a chunk is to be spliced.
 func (b *burst) next() {
-	if b.n++; !b.direct.Held() {
+	if !b.direct.Held() {
 		b.end()
 	}
 }
 
 // end lets go of what was learned.
 func (b *burst) end() {
+	b.n = 0
+	b.drop()
+}
+
+func (b *burst) drop() {
 	if b.alike != nil {
 		b.kept.Put(b.alike)
+		b.alike = nil
 	}
-	b.n, b.alike = 0, nil
 }
 
 // splice adds to text the text of a chunk that is as the one that was learned.
@@ -56,7 +61,7 @@ func (b *burst) splice(text, raw []byte) ([]byte, bool) {
 // leaves. They are copied as they came, and but for its first byte no text of theirs
 // decides on how.
 func (b *burst) learn(raw []byte, came int, text []byte, leaves int) {
-	if b.n <= learnedAfter {
+	if b.n++; b.n < learnedFrom || b.n > learnedTo || !b.direct.Held() {
 		return
 	}
 	if b.alike == nil {
@@ -70,6 +75,6 @@ func (b *burst) learn(raw []byte, came int, text []byte, leaves int) {
 	in, out := bytes.Index(raw[came:], []byte(said)), bytes.Index(text[leaves:], []byte(said))
 	quote := len(said) - 1
 	if in < 0 || out < 0 || !b.alike.came.Learn(raw, came+in+quote) || !b.alike.leaves.Learn(text, leaves+out+quote) {
-		b.end()
+		b.drop()
 	}
 }

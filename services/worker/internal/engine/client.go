@@ -78,6 +78,7 @@ type client struct {
 	headers http.Header // of every request; read only
 	model   []byte      // as JSON
 	readers sse.Readers // of streams
+	shapes  shapes      // of their chunks
 	// near, if not nil, is used for what begins with origin.
 	near   *httpwire.Client
 	origin string

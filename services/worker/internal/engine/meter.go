@@ -95,6 +95,11 @@ func (m *meter) timings(text []byte, bare bool, d delta) bool {
 // whole answer in one that has none.
 func (m *meter) usageOf(text []byte, bare bool, d delta) bool {
 	u, told := readUsage(text)
+	return m.take(u, told, bare, d)
+}
+
+// take takes the counts that were read, if any were told, and reports whether.
+func (m *meter) take(u counts, told, bare bool, d delta) bool {
 	m.limits.hold(&u)
 	m.odd = u.odd
 	if !told {

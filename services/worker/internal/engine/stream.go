@@ -30,7 +30,7 @@ func (c *client) Stream(ctx context.Context, op Operation, body []byte, sink Sin
 	if err != nil {
 		return nil, err
 	}
-	return c.run(ctx, op, p.body, &stream{sink: sink, asked: p.asked, running: c.d.running, meter: meter{limits: p.limits}})
+	return c.run(ctx, op, p.body, &stream{sink: sink, asked: p.asked, burst: burst{kept: &c.shapes}, running: c.d.running, meter: meter{limits: p.limits}})
 }
 
 // run sends a prepared request and reads the answer into s.
@@ -85,6 +85,7 @@ type stream struct {
 	// impossible says that the engine counted what cannot be.
 	impossible bool
 	room       room // for what is passed on
+	burst      burst
 	// join is set for streams that can be continued.
 	join *join
 
@@ -107,6 +108,7 @@ func (s *stream) read(ctx context.Context, resp *http.Response, r *sse.Reader) e
 	if err := s.sink.Accepted(); err != nil {
 		return err
 	}
+	defer s.burst.end()
 	for {
 		ev, err := r.Next()
 		switch {
@@ -126,6 +128,7 @@ func (s *stream) read(ctx context.Context, resp *http.Response, r *sse.Reader) e
 		if r.Pending() {
 			continue
 		}
+		s.burst.end()
 		if err := s.sink.Idle(); err != nil {
 			return err
 		}
@@ -136,13 +139,21 @@ func (s *stream) event(ev sse.Event) error {
 	if ev.Name == "error" {
 		return streamError(decodeEngineError(ev.Data), s.begun)
 	}
-	data, err := s.inspect(ev.Data)
+	data, err := s.look(ev.Data)
 	if err != nil || data == nil {
 		return err
 	}
 	s.begun = true
 	s.sink.Progress(&s.progress)
 	return s.sink.Chunk(data)
+}
+
+// look is inspect, in less time for a chunk that is as those before it.
+func (s *stream) look(data []byte) ([]byte, error) {
+	if out, ok := s.again(data); ok {
+		return out, nil
+	}
+	return s.inspect(data)
 }
 
 // inspect reads counts and errors out of a chunk, and returns what of it is to
@@ -181,7 +192,11 @@ func (s *stream) inspect(data []byte) ([]byte, error) {
 	if bare && c.has(c.usage) && !s.asked.usage {
 		return nil, nil //nolint:nilnil // nothing is to be passed on
 	}
-	return s.passed(&c, bare)
+	out, err := s.passed(&c, bare)
+	if s.meter.told && !s.meter.odd && !bare && !s.asked.many && c.has(c.usage) && !s.wantsUsage(bare) {
+		s.burst.learn(&c, out)
+	}
+	return out, err
 }
 
 // passed is a chunk as the caller gets it: every byte as it came but for what only the
