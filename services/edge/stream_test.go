@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -164,6 +165,35 @@ func TestChunksThatComeTogetherAreAllWritten(t *testing.T) {
 			t.Fatalf("%q is not where it belongs in %s", want, a.text)
 		}
 		rest = after
+	}
+}
+
+// flushes is an answer that is flushed, of which it keeps what had been written by then.
+type flushes struct {
+	*httptest.ResponseRecorder
+	at []string
+}
+
+func (f *flushes) Flush() { f.at = append(f.at, f.Body.String()) }
+
+// What comes together leaves together, and the last event with the end of the answer.
+func TestTheEndOfAStreamLeavesAtOnce(t *testing.T) {
+	g := open(t, nil)
+	g.inference.stream = func(_ *inferencev1.InvokeRequest, out grpc.ServerStreamingServer[inferencev1.InvokeStreamResponse]) error {
+		return errors.Join(sendServedBy(out),
+			sendChunk(out, `{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`),
+			sendFinish(out))
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, chatPath, strings.NewReader(streamed))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+g.key)
+	w := &flushes{ResponseRecorder: httptest.NewRecorder()}
+	g.Handler().ServeHTTP(w, r)
+	if len(w.at) != 1 || !strings.Contains(w.at[0], `"a"`) || strings.Contains(w.at[0], "[DONE]") {
+		t.Errorf("flushed %d times: %q", len(w.at), w.at)
+	}
+	if !strings.HasSuffix(w.Body.String(), "\n\ndata: [DONE]\n\n") {
+		t.Errorf("answered %q", w.Body)
 	}
 }
 

@@ -55,6 +55,17 @@ func TestStreamsShareBuffers(t *testing.T) {
 	}
 }
 
+// What leaves with the end of the answer is not sent before.
+func TestLeave(t *testing.T) {
+	answer := httptest.NewRecorder()
+	s := sse.New(answer, buffers.New(0, 1<<10))
+	s.Begin()
+	s.Event([]byte("a"))
+	if err := s.Leave(); err != nil || answer.Flushed || answer.Body.String() != "data: a\n\n" || s.Len() != 0 {
+		t.Errorf("%v, flushed %v, %q", err, answer.Flushed, answer.Body)
+	}
+}
+
 // What could not be encoded whole leaves no part of an event behind.
 func TestEncode(t *testing.T) {
 	answer := httptest.NewRecorder()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -118,4 +119,35 @@ func FuzzReader(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A burst that is larger than a reader begins with comes in one piece once there was
+// another, and a stream that is slow takes no more memory.
+func TestBurstsHaveRoom(t *testing.T) {
+	event := "data: " + strings.Repeat("a", 92) + "\n\n"
+	burst := strings.Repeat(event, 140)
+	src := io.MultiReader(strings.NewReader(burst), strings.NewReader(burst), strings.NewReader(burst), strings.NewReader(event))
+	r := NewReader(src, 1<<20)
+	var pieces []int
+	for n := 1; ; n++ {
+		if _, err := r.Next(); err != nil {
+			break
+		}
+		if !r.Pending() {
+			pieces = append(pieces, n)
+			n = 0
+		}
+	}
+	if want := []int{81, 59, 140, 140, 1}; !slices.Equal(pieces, want) || len(r.buf) != burstSize {
+		t.Errorf("in pieces of %d, want %d, with room for %d bytes", pieces, want, len(r.buf))
+	}
+	slow := NewReader(iotest.OneByteReader(strings.NewReader(burst+burst)), 1<<20)
+	for range 280 {
+		if _, err := slow.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(slow.buf) != readSize {
+		t.Errorf("a slow stream has room for %d bytes", len(slow.buf))
+	}
 }
