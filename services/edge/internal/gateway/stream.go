@@ -175,7 +175,8 @@ func (s *stream) end(r *http.Request, header metadata.MD, err error) {
 		s.shape.end(s.out)
 	}
 	// It leaves with the end of the answer, which follows at once.
-	s.over = s.out.Leave() != nil
+	_ = s.out.Leave()
+	s.over = true
 }
 
 // close lets nothing be written any more.

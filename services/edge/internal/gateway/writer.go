@@ -40,7 +40,15 @@ func (h *handler) withLimits(next http.Handler) http.Handler {
 		h.limitBody(&w.body, rw, r)
 		next.ServeHTTP(w, r)
 		w.begin(http.StatusOK)
+		w.end()
 	})
+}
+
+// end bounds what leaves after the handler: of an answer that fell behind nothing else does.
+func (w *writer) end() {
+	if w.pace.Behind() {
+		_ = w.rc.SetWriteDeadline(w.clock.Now().Add(w.pace.Left()))
+	}
 }
 
 // begin notes the status of an answer that is about to begin.
