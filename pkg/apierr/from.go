@@ -30,6 +30,28 @@ func Answered(err error) bool {
 	return false
 }
 
+// Passed returns what another service of ours answered that err is, or was made of; nil
+// where err began in this service. Who answered has told of it in its own log.
+func Passed(err error) *Error {
+	for {
+		e, ours := errors.AsType[*Error](err)
+		if !ours {
+			break
+		}
+		err = e.cause
+	}
+	var s interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &s) || s.GRPCStatus() == nil {
+		return nil
+	}
+	for _, d := range s.GRPCStatus().Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
+			return fromStatus(s.GRPCStatus(), err)
+		}
+	}
+	return nil
+}
+
 // From returns err as an Error: an Error in its chain as it is; what protovalidate
 // found, a gRPC status and a context's end by their meaning; anything else as
 // INTERNAL with err as a cause that is never shown. From(nil) is nil.

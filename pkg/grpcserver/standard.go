@@ -23,13 +23,15 @@ type StandardOptions struct {
 	Clock     clock.Clock
 	IDs       ids.Source
 	Validator protovalidate.Validator
+	// Probes are the methods that Telemetry takes for such.
+	Probes []string
 }
 
 // Standard returns the chain of a service behind the edge: recover, request
 // id, telemetry, errors, validate. A service inserts its own steps with
 // slices.Insert, or composes its chain from the parts.
 func Standard(o StandardOptions) (Chain, error) {
-	tel, err := Telemetry(o.Telemetry, o.Clock)
+	tel, err := Telemetry(o.Telemetry, o.Clock, o.Probes...)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,10 +31,10 @@ const (
 	reasonOK       = "OK"
 )
 
-// Telemetry records a span, the rate, errors and duration of every call, and
-// one log record a call: debug when it went well or the caller was at fault,
-// warn when the service was.
-func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
+// Telemetry records a span, the rate, errors and duration of every call, and one log
+// record a call, as loud as Level says. Probes are the methods by which others see, again
+// and again, whether the service can be used: that it cannot yet is no failure of theirs.
+func Telemetry(tel *telemetry.Telemetry, c clock.Clock, probes ...string) (Interceptor, error) {
 	duration, err := tel.Histogram(scope, telemetry.HistogramOptions{
 		Name: metricDuration, Unit: "s", Description: "Time from the arrival of a call to its end.",
 		Bounds: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
@@ -47,7 +48,7 @@ func Telemetry(tel *telemetry.Telemetry, c clock.Clock) (Interceptor, error) {
 	}
 	o := &observer{
 		tel: tel, tracer: tel.Tracer(scope), clock: c, duration: duration, inFlight: inFlight,
-		kind: tel.SpanKind(trace.SpanKindServer),
+		kind: tel.SpanKind(trace.SpanKindServer), probes: probes,
 	}
 	return Interceptor{
 		Name: NameTelemetry,
@@ -75,12 +76,14 @@ type observer struct {
 	duration *telemetry.Histogram
 	inFlight *telemetry.Counter
 	kind     []trace.SpanStartOption
+	probes   []string
 	methods  telemetry.Kept[string, *observed]
 }
 
 // observed is one method, with its series; name is without the slash before it.
 type observed struct {
 	name     string
+	probe    bool
 	inFlight *telemetry.Series
 	duration telemetry.Kept[string, *telemetry.HistogramSeries] // by reason
 }
@@ -89,7 +92,7 @@ type observed struct {
 func (o *observer) method(full string) *observed {
 	return o.methods.Get(full, func(full string) *observed {
 		name := strings.TrimPrefix(full, "/")
-		return &observed{name: name, inFlight: o.inFlight.Series(attribute.String(keyMethod, name))}
+		return &observed{name: name, probe: slices.Contains(o.probes, full), inFlight: o.inFlight.Series(attribute.String(keyMethod, name))}
 	})
 }
 
@@ -121,13 +124,39 @@ func (o *observer) begin(ctx context.Context, fullMethod string) observation {
 	return observation{ctx: ctx, span: span, method: m, start: start} //nolint:spancheck // ended by end
 }
 
-// levelOf tells a failure of this service from one of what it needs, which the
-// one that failed says louder, and from what is not offered here, which is none.
-func levelOf(r apierr.Reason) slog.Level {
-	if r == apierr.Unavailable || r == apierr.Overloaded || r == apierr.Unimplemented {
-		return slog.LevelInfo
+// Level is how loud the log of one service tells of a call that ended with err: warn where
+// it failed in this service; debug where the caller was at fault, or where another service
+// answered so and has told of it as loud, so that one failure is one line; between the two
+// what only says that a service cannot be used now, which its other lines say why, or that
+// something is not offered here.
+func Level(err error) slog.Level {
+	level := levelOf(apierr.From(err))
+	if level > slog.LevelDebug && Told(err) >= level {
+		return slog.LevelDebug
 	}
-	return slog.LevelWarn
+	return level
+}
+
+// Told is how loud another service has told of err in its log; debug where none has.
+func Told(err error) slog.Level { return levelOf(apierr.Passed(err)) }
+
+func levelOf(e *apierr.Error) slog.Level {
+	switch {
+	case e == nil || !e.Reason.Failure():
+		return slog.LevelDebug
+	case e.Reason == apierr.Unavailable || e.Reason == apierr.Overloaded || e.Reason == apierr.Unimplemented:
+		return slog.LevelInfo
+	default:
+		return slog.LevelWarn
+	}
+}
+
+// level is Level, but of panics, which the step around has told of, and of probes.
+func (m *observed) level(err error) slog.Level {
+	if errors.Is(err, errPanicked) || m.probe && apierr.ReasonOf(err) == apierr.Unavailable {
+		return slog.LevelDebug
+	}
+	return Level(err)
 }
 
 func (o *observer) end(call *observation, err error) {
@@ -138,7 +167,7 @@ func (o *observer) end(call *observation, err error) {
 		e := apierr.From(err)
 		reason = string(e.Reason)
 		if e.Reason.Failure() {
-			level = levelOf(e.Reason)
+			level = call.method.level(err)
 			span.SetStatus(codes.Error, reason)
 		}
 	}

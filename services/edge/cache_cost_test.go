@@ -25,8 +25,16 @@ func TestAHitTellsItsCostAndItsLifetime(t *testing.T) {
 		if made.header.Get("X-Poterne-Cache") != "miss" || hit.header.Get("X-Poterne-Cache") != "hit" || !streamed && (cost != "0 USD" || made.header.Get("X-Poterne-Cost") == "") {
 			t.Errorf("%s: %v, then %v %s", name, made.header, hit.header, hit.text)
 		}
-		if name != "embedding" && (!strings.HasPrefix(control, "private, max-age=") || strings.HasSuffix(control, ", no-transform") != streamed) {
+		if !strings.HasPrefix(control, "private, max-age=") || strings.HasSuffix(control, ", no-transform") != streamed || hit.header.Get("Age") != "0" {
 			t.Errorf("%s: Cache-Control is %q", name, control)
+		}
+	}
+	for _, c := range []struct{ input, cache, control string }{
+		{`["four","seven"]`, "miss", "no-store"}, {`["seven","four","seven"]`, "hit", "private, max-age=3"},
+	} {
+		h := g.do("POST", "/v1/embeddings", `{"model":"small","input":`+c.input+`}`).header
+		if h.Get("X-Poterne-Cache") != c.cache || !strings.HasPrefix(h.Get("Cache-Control"), c.control) || (h.Get("Age") != "") != (c.cache == "hit") {
+			t.Errorf("%s: %v", c.input, h)
 		}
 	}
 }

@@ -150,6 +150,7 @@ func (s *Service) newChain() (grpcserver.Chain, error) {
 	}
 	chain, err := grpcserver.Standard(grpcserver.StandardOptions{
 		Telemetry: s.opts.telemetry, Clock: s.opts.clock, IDs: s.opts.ids, Validator: grpcserver.Shortcut(validator, api.Sure),
+		Probes: []string{inferencev1.InferenceService_ListServedModels_FullMethodName}, // edges ask every second
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	commonv1 "github.com/poterne/poterne/proto/gen/poterne/common/v1"
 )
@@ -47,6 +48,25 @@ type ModelVersion struct {
 	Arm, Experiment string
 	// Shadow says that it gets copies of requests, and answers none.
 	Shadow bool
+}
+
+// OnlyDigest is that of the one version that may answer whoever names the model by the
+// reference; empty where several may, or none.
+func (f *ModelFacts) OnlyDigest(reference string) string {
+	digest := ""
+	for _, v := range f.Versions {
+		switch {
+		case v.Shadow || v.Digest == digest:
+		case digest != "":
+			return ""
+		default:
+			digest = v.Digest
+		}
+	}
+	if digest != "" && strings.HasPrefix(reference, "sha256:") {
+		return reference // it may be of one variant alone, which the version's is not
+	}
+	return digest
 }
 
 // same reports whether two are one place for an answer to come from.

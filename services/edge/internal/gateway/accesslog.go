@@ -13,7 +13,8 @@ import (
 // accessLog writes a line for each request that failed, at the default level,
 // and for the others at debug: by its request id, which every error carries, a
 // request is found that left no audit record, such as one for a path that is not
-// there. What strangers can cause at will is bounded.
+// there. It warns of failures that nobody has warned of. A call's answer that what it asks
+// for is not there is no failure. What strangers can cause at will is bounded.
 type accessLog struct {
 	log *slog.Logger
 
@@ -29,12 +30,20 @@ const maxStrangersLines = 60
 // maxLoggedPath bounds what a client can make us write.
 const maxLoggedPath = 128
 
-func (l *accessLog) request(ctx context.Context, r *http.Request, route string, status int, refused bool, now time.Time, took time.Duration) {
+// failure is what is known of an error that a request was answered with.
+type failure struct {
+	refused bool // by what the caller wants or may, whatever the status
+	call    bool // a call was answered so, which has its audit record
+	told    bool // who failed has warned of it
+}
+
+func (l *accessLog) request(ctx context.Context, r *http.Request, route string, status int, f failure, now time.Time, took time.Duration) {
 	level := slog.LevelDebug
 	switch {
+	case status == http.StatusNotFound && r.Method == http.MethodGet && f.call: // it was asked whether something is there
 	case status == http.StatusNotImplemented: // nothing failed: it is not offered
 		level = slog.LevelInfo
-	case status >= http.StatusInternalServerError && !refused:
+	case status >= http.StatusInternalServerError && !f.refused && !f.told:
 		level = slog.LevelWarn
 	case status >= http.StatusBadRequest:
 		level = slog.LevelInfo

@@ -15,11 +15,11 @@ func TestAccessLog(t *testing.T) {
 	l := &accessLog{log: slog.New(slog.NewTextHandler(&out, nil))}
 	now := time.Unix(1000, 0)
 	r := httptest.NewRequest(http.MethodGet, "/v1/"+strings.Repeat("x", 500), nil)
-	refused := false
+	var f failure
 	lines := func(status, n int) int {
 		out.Reset()
 		for range n {
-			l.request(t.Context(), r, unknownRoute, status, refused, now, time.Millisecond)
+			l.request(t.Context(), r, unknownRoute, status, f, now, time.Millisecond)
 		}
 		return strings.Count(out.String(), "\n")
 	}
@@ -35,10 +35,19 @@ func TestAccessLog(t *testing.T) {
 	if n := lines(501, 1); n != 1 || !strings.Contains(out.String(), "level=INFO") {
 		t.Errorf("%d lines of 501, where nothing failed: %s", n, out.String())
 	}
-	refused = true
+	f.refused = true
 	if n := lines(504, 1); n != 1 || !strings.Contains(out.String(), "level=INFO") {
 		t.Errorf("%d lines of 504, which was the caller's wish: %s", n, out.String())
 	}
+	f = failure{call: true, told: true}
+	if n := lines(502, 1); n != 1 || !strings.Contains(out.String(), "level=INFO") {
+		t.Errorf("%d lines of 502, of which another service has warned: %s", n, out.String())
+	}
+	f.told = false
+	if n := lines(404, 1); n != 0 {
+		t.Errorf("%d lines of a look at what is not there: %s", n, out.String())
+	}
+	f = failure{}
 	if n := lines(404, 100) + lines(401, 100); n != maxStrangersLines {
 		t.Errorf("%d lines that strangers caused", n)
 	}

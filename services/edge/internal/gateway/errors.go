@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/poterne/poterne/pkg/apierr"
 	"github.com/poterne/poterne/pkg/apierr/httperr"
+	"github.com/poterne/poterne/pkg/grpcserver"
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/services/edge/internal/middleware"
 )
@@ -45,7 +47,9 @@ func tensorPath(path string) bool { return path == "/v2" || strings.HasPrefix(pa
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	err = middleware.Refuse(r.Context(), err)
 	if out, ok := w.(*writer); ok {
-		out.refused = !apierr.ReasonOf(err).Failure()
+		out.failure = failure{
+			refused: !apierr.ReasonOf(err).Failure(), call: apierr.Passed(err) != nil, told: grpcserver.Told(err) >= slog.LevelWarn,
+		}
 	}
 	id := requestid.FromContext(r.Context())
 	if anthropicRequest(r) {

@@ -171,6 +171,7 @@ func (h *handler) openGateway(ctx context.Context) error {
 		runtime.WithOutgoingHeaderMatcher(outgoing),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
 		runtime.WithMetadata(func(ctx context.Context, r *http.Request) metadata.MD { return h.callMetadata(ctx, r.Header) }),
+		runtime.WithForwardResponseOption(callsControl),
 		runtime.WithErrorHandler(gatewayError),
 		runtime.WithRoutingErrorHandler(routingError),
 		runtime.WithDisablePathLengthFallback(),

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/poterne/poterne/pkg/requestid"
 	"github.com/poterne/poterne/pkg/telemetry"
@@ -158,6 +159,15 @@ func setHeader(h http.Header, key string, values []string) {
 	if name, ok := outgoing(key); ok {
 		h[name] = values // which nobody changes: the call has ended
 	}
+}
+
+// callsControl has a call's Cache-Control take the place of the one that answers have
+// without: the grpc-gateway adds to a header.
+func callsControl(_ context.Context, w http.ResponseWriter, _ proto.Message) error {
+	if all := w.Header()["Cache-Control"]; len(all) > 1 {
+		w.Header()["Cache-Control"] = all[len(all)-1:]
+	}
+	return nil
 }
 
 // nothing of a request's headers is passed on by the grpc-gateway itself.

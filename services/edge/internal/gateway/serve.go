@@ -82,7 +82,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		now := h.Clock.Now()
 		h.metrics.Request(ctx, methodName(r.Method), name, w.code(), now.Sub(start))
-		h.access.request(ctx, r, name, w.code(), w.refused, now, now.Sub(start))
+		h.access.request(ctx, r, name, w.code(), w.failure, now, now.Sub(start))
 	}()
 	h.serve(w, r, rt, allowed)
 }

@@ -26,7 +26,7 @@ type writer struct {
 	pace    pace.Pace
 	slow    func(side string) // told when the client does not keep it
 	status  int
-	refused bool // by what the caller wants or may, whatever the status
+	failure failure
 }
 
 // withLimits bounds what the client of a request can hold up: its body, and
@@ -131,4 +131,5 @@ func (h *handler) panicked(w *writer, r *http.Request, v any) {
 		panic(http.ErrAbortHandler)
 	}
 	writeError(w, r, apierr.From(fmt.Errorf("panic: %v", v)))
+	w.failure.told = true
 }

@@ -87,6 +87,9 @@ func TestFind(t *testing.T) {
 				{Name: "over", State: registryv1.ExperimentState_EXPERIMENT_STATE_STOPPED, Arms: []*registryv1.ExperimentArm{{Name: "z", Version: 1}}},
 			}
 		}), "5"),
+		"copied": read(state("copied", func(s *registryv1.ModelState) {
+			s.Experiments = []*registryv1.Experiment{{Name: "e", State: registryv1.ExperimentState_EXPERIMENT_STATE_RUNNING, Shadow: &registryv1.Shadow{Version: 3}}}
+		}), "8"),
 		"empty": read(&registryv1.ModelState{Model: &registryv1.Model{Name: "empty"}}, "6"),
 		"many":  read(state("many", func(s *registryv1.ModelState) { s.Aliases = nil }), "7"),
 	}}
@@ -105,6 +108,15 @@ func TestFind(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s leads to %q, want %q", reference, got, want)
+		}
+	}
+	for reference, want := range map[string]string{
+		"m": "sha256:b", "m@v1": "sha256:a", "m@old": "sha256:a", "m@sha256:c": "sha256:c", "m@sha256:c-q4": "sha256:c-q4",
+		"split": "", "split@v2": "sha256:b", "tried": "", "empty": "", "copied": "sha256:b",
+	} {
+		name, ref, _ := strings.Cut(reference, "@")
+		if facts, err := set.Find(name, ref, "acme", "default"); err != nil || facts.OnlyDigest(ref) != want {
+			t.Errorf("%s: %v, want the digest %q", reference, err, want)
 		}
 	}
 	for tenant, sees := range map[string]bool{"globex": true, "default": true, "acme": false} {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -63,6 +65,9 @@ func (s *Server) embed(ctx context.Context, req *edgev1.CreateEmbeddingRequest, 
 	}
 	audit.From(ctx).SetCache(string(state))
 	names, md := namesOf(out.GetServedBy()), metadata.Pairs(HeaderCache, string(state))
+	if state == respcache.Hit && kept == len(v.keys) { // else somebody has made some just now
+		md = givenAgain(s.Clock.Now(), state, slices.Collect(maps.Values(v.have))...)
+	}
 	if state == respcache.Hit { // who made vectors for it has noted who did
 		explainServing(ctx, names, out.GetServedBy(), md)
 	}

@@ -159,10 +159,8 @@ func (p *plan) hurry(streamed bool) string {
 
 // replay gives an answer that is kept.
 func (s *Server) replay(ctx context.Context, p *plan, e *respcache.Entry, state respcache.State, similarity float64, chunks [][]byte, streamed bool, setHeader func(metadata.MD) error, pass take) error {
-	now := s.Clock.Now()
+	md := givenAgain(s.Clock.Now(), state, e)
 	p.replayed, p.rests.on = true, e.Annotations
-	md := metadata.Pairs(HeaderCache, string(state), "age", strconv.Itoa(int(e.Age(now)/time.Second)),
-		"cache-control", sse.Lifetime+respcache.Lifetime(e, now))
 	if state == respcache.HitSemantic {
 		md.Set(HeaderSimilarity, strconv.FormatFloat(similarity, 'f', 4, 64))
 	}
@@ -180,6 +178,12 @@ func (s *Server) replay(ctx context.Context, p *plan, e *respcache.Entry, state 
 		}
 	}
 	return direct.Release()
+}
+
+// givenAgain is what is said of what is given again.
+func givenAgain(now time.Time, state respcache.State, entries ...*respcache.Entry) metadata.MD {
+	age, fresh := respcache.Lifetime(now, entries...)
+	return metadata.Pairs(HeaderCache, string(state), "age", age, "cache-control", sse.Lifetime+fresh)
 }
 
 // note tells the audit trail what the cache did, and on what the answer rests.

@@ -76,6 +76,7 @@ func (s *Server) complete(ctx context.Context, c call, rests *rests, answer *edg
 	if answer.GetUsage() == nil {
 		answer.Usage = usagedetail.Message(resp.GetUsage())
 	}
+	usagedetail.Complete(answer.GetUsage())
 	delete(answer.GetUsage().GetExtra(), memberCost) // an engine's is not the gateway's
 	for _, choice := range answer.GetChoices() {
 		completeMessage(choice, rests.on)
@@ -217,6 +218,7 @@ func (w *chatWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 			}
 			chunk.Usage = nil
 		} else {
+			usagedetail.Complete(chunk.GetUsage())
 			w.server.tellCost(w.out.Context(), by, chunk.GetUsage(), w.plan, w.begun)
 		}
 		w.usageSent = w.wantUsage

@@ -47,6 +47,7 @@ func (s *Server) CreateCompletion(ctx context.Context, req *edgev1.CreateComplet
 	if answer.GetUsage() == nil {
 		answer.Usage = usagedetail.Message(resp.GetUsage())
 	}
+	usagedetail.Complete(answer.GetUsage())
 	return answer, s.inspectCompletion(ctx, c.model, answer)
 }
 
@@ -117,6 +118,7 @@ func (w *completionWriter) write(by *inferencev1.ServedBy, raw []byte) error {
 		return nil
 	default:
 		w.usageSent = true
+		usagedetail.Complete(chunk.GetUsage())
 		w.server.tellCost(w.out.Context(), by, chunk.GetUsage(), w.plan, w.begun)
 	}
 	for _, choice := range chunk.GetChoices() {

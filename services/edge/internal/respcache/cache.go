@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -320,8 +321,14 @@ func (c *Cache) Count(ctx context.Context, tenant string, s State, reason string
 	c.tallies.add(tenant, s, int64(prompt), int64(completion))
 }
 
-// Lifetime is how long the answer stays fresh, in whole seconds, as Cache-Control
-// has it.
-func Lifetime(e *Entry, now time.Time) string {
-	return strconv.Itoa(int(max(e.TTL-e.Age(now), 0) / time.Second))
+// Lifetime is how old what is given again is, that of several the oldest's, and how long
+// it stays fresh, that of several none longer than all of them: whole seconds, as Age and
+// Cache-Control have them.
+func Lifetime(now time.Time, entries ...*Entry) (age, fresh string) {
+	var oldest time.Duration
+	left := time.Duration(math.MaxInt64)
+	for _, e := range entries {
+		oldest, left = max(oldest, e.Age(now)), min(left, e.TTL-e.Age(now))
+	}
+	return strconv.Itoa(int(oldest / time.Second)), strconv.Itoa(int(max(left, 0) / time.Second))
 }

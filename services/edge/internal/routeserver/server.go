@@ -33,9 +33,12 @@ type Deps struct {
 	Follower *route.Follower
 	Router   *route.Router
 	// Task is what a model is for, and whether it is known; true where nobody can tell.
-	Task  func(model string) (task commonv1.Task, known bool)
-	Clock clock.Clock
-	Log   *slog.Logger
+	Task func(model string) (task commonv1.Task, known bool)
+	// Digest is that of the one version that a model leads to; empty where it may lead
+	// to several, and where nobody can tell.
+	Digest func(model string) string
+	Clock  clock.Clock
+	Log    *slog.Logger
 }
 
 // Server is the RouteService. It is safe for concurrent use.

@@ -14,7 +14,8 @@ import (
 )
 
 // warnings is what may be wrong with a route that is accepted: models that are not there
-// or are for something else, a match that nothing fulfils, and what has no effect.
+// or are for something else, fallbacks to what has failed, a match that nothing fulfils, and
+// what has no effect.
 func (s *Server) warnings(r *route.Route) []string {
 	var out []string
 	var asked []string
@@ -44,7 +45,34 @@ func (s *Server) warnings(r *route.Route) []string {
 			}
 		}
 	}
-	return slices.Concat(out, unmet(&r.Match), r.Idle())
+	return slices.Concat(out, s.sameAgain(r), unmet(&r.Match), r.Idle())
+}
+
+// sameAgain says which fallbacks lead to the version that has failed before they are
+// asked: that of all the models that the route is about, or of a fallback before.
+func (s *Server) sameAgain(r *route.Route) []string {
+	targets := r.Match.Models
+	if r.Model != "" {
+		targets = []string{r.Model}
+	}
+	var out []string
+	for i, m := range r.Fallback.Models {
+		digest := s.Digest(m)
+		if digest == "" {
+			continue
+		}
+		other := func(model string) bool { return s.Digest(model) != digest }
+		same := ""
+		if len(targets) > 0 && !slices.ContainsFunc(targets, other) {
+			same = targets[0]
+		} else if j := slices.IndexFunc(r.Fallback.Models[:i], func(before string) bool { return !other(before) }); j >= 0 {
+			same = r.Fallback.Models[j]
+		}
+		if same != "" {
+			out = append(out, fmt.Sprintf("the fallback %q leads to the same version as %q now: where that has failed, it is of no use", m, same))
+		}
+	}
+	return out
 }
 
 func purpose(t commonv1.Task) string {

@@ -24,7 +24,16 @@ func TestWhatMayBeWrongIsTold(t *testing.T) {
 		case "unsaid":
 			return commonv1.Task_TASK_UNSPECIFIED, true
 		}
-		return commonv1.Task_TASK_UNSPECIFIED, false
+		name, _ := route.Reference(model)
+		return commonv1.Task_TASK_UNSPECIFIED, name == "twin" || name == "split" || name == "away"
+	}, Digest: func(model string) string {
+		switch model {
+		case "chat", "chat@v3", "twin", "twin@old":
+			return "sha256:c"
+		case "unsaid", "chat@v2":
+			return "sha256:" + model
+		}
+		return ""
 	}})
 	for name, test := range map[string]struct {
 		route route.Route
@@ -49,6 +58,11 @@ func TestWhatMayBeWrongIsTold(t *testing.T) {
 		"a name that falls to others": {route.Route{
 			Match: route.Match{Models: []string{"gone"}}, Fallback: route.Fallback{Models: []string{"chat"}, On: []route.Reason{route.ModelNotFound}},
 		}, nil},
+		"a fallback to its version":     {route.Route{Model: "chat", Fallback: route.Fallback{Models: []string{"twin@old", "unsaid"}}}, []string{`"twin@old" leads to the same version as "chat"`}},
+		"a fallback of what is matched": {route.Route{Match: route.Match{Models: []string{"chat"}}, Fallback: route.Fallback{Models: []string{"twin"}}}, []string{`"twin" leads to the same version as "chat"`}},
+		"one of those that are matched": {route.Route{Match: route.Match{Models: []string{"chat", "unsaid"}}, Fallback: route.Fallback{Models: []string{"twin"}}}, nil},
+		"the same fallback twice":       {route.Route{Match: route.Match{Models: []string{"unsaid"}}, Fallback: route.Fallback{Models: []string{"chat", "twin"}}}, []string{`"twin" leads to the same version as "chat"`}},
+		"versions that nobody can tell": {route.Route{Model: "away", Fallback: route.Fallback{Models: []string{"split", "twin"}}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.route.Complete()

@@ -39,7 +39,7 @@ func (s *Security) openRoutes(ctx context.Context, cfg Config, d Deps, db *sqldb
 	s.routes = follower.Component()
 	s.RouteAdmin = routeserver.New(routeserver.Deps{
 		Store: store, Follower: follower, Router: s.Routes, Clock: d.Clock, Log: d.Telemetry.Logger,
-		Task: s.task(cfg.Authz.PlatformTenant),
+		Task: s.task(cfg.Authz.PlatformTenant), Digest: s.digest(cfg.Authz.PlatformTenant),
 	})
 	s.Allowance = &allowance{authorizer: authorizer, methods: authz.Table()}
 	return nil
@@ -55,6 +55,19 @@ func (s *Security) task(platform string) func(model string) (commonv1.Task, bool
 			return commonv1.Task_TASK_UNSPECIFIED, !errors.Is(err, authz.ErrNoModel)
 		}
 		return m.Versions[0].Task, true
+	}
+}
+
+// digest returns what tells the digest of the one version that a model leads to; empty
+// where it may lead to several, and where nobody can tell.
+func (s *Security) digest(platform string) func(model string) string {
+	return func(model string) string {
+		name, reference := route.Reference(model)
+		m, err := s.models.Find(name, reference, platform)
+		if err != nil {
+			return ""
+		}
+		return m.OnlyDigest(reference)
 	}
 }
 

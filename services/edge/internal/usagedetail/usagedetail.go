@@ -51,10 +51,8 @@ func Message(u *commonv1.TokenUsage) *edgev1.Usage {
 	if u == nil {
 		return nil
 	}
-	out := &edgev1.Usage{
-		PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens(),
-		TotalTokens: int32(min(int64(u.GetPromptTokens())+int64(u.GetCompletionTokens()), math.MaxInt32)),
-	}
+	out := &edgev1.Usage{PromptTokens: u.GetPromptTokens(), CompletionTokens: u.GetCompletionTokens()}
+	Complete(out)
 	if cached, audio := u.GetCachedPromptTokens(), u.GetAudioPromptTokens(); cached > 0 || audio > 0 {
 		out.PromptTokensDetails = &edgev1.PromptTokensDetails{CachedTokens: cached}
 		if audio > 0 {
@@ -67,6 +65,13 @@ func Message(u *commonv1.TokenUsage) *edgev1.Usage {
 		}
 	}
 	return out
+}
+
+// Complete gives a usage its total where the engine told none; nil stays nil.
+func Complete(u *edgev1.Usage) {
+	if u != nil && u.GetTotalTokens() == 0 {
+		u.TotalTokens = int32(min(max(int64(u.GetPromptTokens())+int64(u.GetCompletionTokens()), 0), math.MaxInt32))
+	}
 }
 
 func count(text string) int32 {

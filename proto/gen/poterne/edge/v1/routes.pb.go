@@ -1151,8 +1151,8 @@ type SetRouteResponse struct {
 	// The route as it is kept.
 	Route *Route `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
 	// What may be wrong with it: models that are not known now or are for something else,
-	// paths by which no request of its operations comes, what is asked for of operations
-	// that do not have it.
+	// fallbacks to the version that has failed before them, paths by which no request of
+	// its operations comes, what is asked for of operations that do not have it.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
