@@ -33,12 +33,6 @@ func (f *fakeInference) answering(by *inferencev1.ServedBy) {
 	f.by = by
 }
 
-func (f *fakeSearch) GetCollection(_ context.Context, req *searchv1.GetCollectionRequest) (*searchv1.GetCollectionResponse, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return &searchv1.GetCollectionResponse{Collection: &searchv1.Collection{Id: req.GetCollection(), Generation: f.generation, EmbeddingModel: f.embedder}}, nil
-}
-
 func version(n int32, digest string) *inferencev1.ServedBy {
 	return &inferencev1.ServedBy{Model: "small", Version: n, Digest: "sha256:" + digest, WorkerId: "w1", Attempts: 1}
 }
@@ -237,7 +231,9 @@ func TestTenantsShareNothing(t *testing.T) {
 	}
 	for body, want := range map[string]string{
 		`{"tenant":"other"}`: "", `{"tenant":"*"}`: "", `{"tenant":"*","model":"small"}`: "", `{"model":"small"}`: "",
-		`{"tenant":"othre"}`: `the tenant "othre" has no API key now`,
+		`{"tenant":"othre"}`:                     `the tenant "othre" has no API key now`,
+		`{"tenant":"other","collection":"gone"}`: `the tenant "other" has no collection "gone" now`,
+		`{"collection":"gone"}`:                  "", `{"tenant":"other","collection":"away"}`: "", `{"tenant":"*","collection":"gone"}`: "",
 	} {
 		if strings.Contains(body, `"small"`) {
 			body = strings.Replace(body, "}", `,"collection":"none"}`, 1)

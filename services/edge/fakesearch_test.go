@@ -86,6 +86,19 @@ func failing(ctx context.Context, works []*searchv1.ModelWork, err error) error 
 	return err
 }
 
+// GetCollection knows every collection, but that the tenant other has none called gone.
+func (f *fakeSearch) GetCollection(ctx context.Context, req *searchv1.GetCollectionRequest) (*searchv1.GetCollectionResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch c, _ := identity.FromContext(ctx); {
+	case req.GetCollection() == "away":
+		return nil, apierr.New(apierr.Unavailable, "the store is away")
+	case req.GetCollection() == "gone" && c.Tenant == "other":
+		return nil, apierr.New(apierr.NotFound, "there is no collection")
+	}
+	return &searchv1.GetCollectionResponse{Collection: &searchv1.Collection{Id: req.GetCollection(), Generation: f.generation, EmbeddingModel: f.embedder}}, nil
+}
+
 func (f *fakeSearch) GetDocument(_ context.Context, req *searchv1.GetDocumentRequest) (*searchv1.GetDocumentResponse, error) {
 	return &searchv1.GetDocumentResponse{Document: &searchv1.Document{Id: req.GetDocument(), Text: req.GetCollection()}}, nil
 }

@@ -120,8 +120,8 @@ func (s *Service) build(ctx context.Context) error {
 	var err error
 	if s.security, err = security.New(ctx, s.cfg.Security, security.Deps{
 		DataDir: s.cfg.DataDir, Telemetry: o.telemetry, Clock: o.clock, IDs: o.ids,
-		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference),
-		Registry:  registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules, OpenSharedCache: o.shared,
+		Inference: inferencev1.NewInferenceServiceClient(s.backends.inference), Search: searchv1.NewSearchServiceClient(s.backends.search),
+		Registry: registryv1.NewRegistryServiceClient(s.backends.registry), OpenRedis: o.redis, OpenRules: o.rules, OpenSharedCache: o.shared,
 		Edges:          s.replicas(),
 		PolicyProblems: s.advisePolicies(), ModelProblem: s.adviseModels(),
 	}); err != nil {

@@ -197,6 +197,9 @@ func anyOf(patterns []string, value string) bool {
 	return false
 }
 
+// Like reports whether a pattern of a limit is for a name.
+func Like(pattern, name string) bool { return glob(pattern, name) }
+
 // glob reports whether value is as pattern says, in which asterisks stand for
 // anything. Only the last asterisk is ever tried again, so that no pattern is slow.
 func glob(pattern, value string) bool {

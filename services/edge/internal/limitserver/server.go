@@ -41,6 +41,8 @@ type Deps struct {
 	// Model reports whether a tenant knows a model of this name; true where nobody can
 	// tell.
 	Model func(tenant, name string) bool
+	// AnyModel is Model for some names.
+	AnyModel func(tenant string, meant func(name string) bool) bool
 	// Classes is the class of every method.
 	Classes map[string]limit.Class
 	Clock   clock.Clock

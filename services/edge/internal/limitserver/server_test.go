@@ -45,8 +45,9 @@ func open(t *testing.T) *Server {
 		PerMinute: func(_ context.Context, tenant, key string) (int, bool, error) {
 			return 100, key == "" || key == tenant+"-key", nil
 		},
-		Keys:  keyring{},
-		Model: func(tenant, name string) bool { return name == "small" || name == tenant+"-own" },
+		Keys:     keyring{},
+		Model:    func(tenant, name string) bool { return name == "small" || name == tenant+"-own" },
+		AnyModel: func(tenant string, meant func(string) bool) bool { return meant("small") || meant(tenant+"-own") },
 	})
 }
 

@@ -19,8 +19,9 @@ type Keys interface {
 }
 
 // warnings is why a limit may be about nobody's requests. A tenant may be known by tokens
-// alone, and a model may be made later, so none of it is refused. Patterns are not looked
-// for, and users are not known. Nobody is told of another tenant's keys or models.
+// alone, and a model may be made later, so none of it is refused. Users are not known here:
+// an identity provider has them, and callers name others as they like. Patterns for tenants
+// and keys are not looked for. Nobody is told of another tenant's keys or models.
 func (s *Server) warnings(ctx context.Context, caller, tenant string, r *limitrule.Rule) ([]string, error) {
 	var out []string
 	tenants := r.Match.Tenants
@@ -55,7 +56,11 @@ func (s *Server) warnings(ctx context.Context, caller, tenant string, r *limitru
 		switch {
 		case strings.Contains(m, "@"):
 			out = append(out, fmt.Sprintf("limits go by models' names, without alias or version: the limit is about no request to %q", m))
-		case !pattern(m) && !s.Model(tenant, m):
+		case pattern(m):
+			if !s.AnyModel(tenant, func(name string) bool { return limitrule.Like(m, name) }) {
+				out = append(out, fmt.Sprintf("there is no model of a name like %q now: the limit is about no request until there is", m))
+			}
+		case !s.Model(tenant, m):
 			out = append(out, fmt.Sprintf("there is no model %q now: the limit is about no request to it until there is", m))
 		}
 	}

@@ -85,6 +85,13 @@ func (f *Follower) Find(name, reference, tenant string) (*authz.ModelFacts, erro
 	return m, err
 }
 
+// Any reports whether callers of the tenant know a model of a name that is meant; true
+// where that is not known.
+func (f *Follower) Any(tenant string, meant func(name string) bool) bool {
+	set := f.set.Load()
+	return set == nil || !f.current.Load() || set.Any(tenant, f.d.Platform, meant)
+}
+
 // Age returns how long ago the registry last said something; false: it never did.
 func (f *Follower) Age() (time.Duration, bool) {
 	at := f.heard.Load()

@@ -120,6 +120,9 @@ func TestFind(t *testing.T) {
 		}
 	}
 	for tenant, sees := range map[string]bool{"globex": true, "default": true, "acme": false} {
+		if set.Any(tenant, "default", func(name string) bool { return strings.HasPrefix(name, "the") }) != sees || !set.Any(tenant, "default", func(name string) bool { return name == "m" }) {
+			t.Errorf("%s knows others by some names", tenant)
+		}
 		if _, err := set.Find("theirs", "", tenant, "default"); (err == nil) != sees {
 			t.Errorf("%s: %v", tenant, err)
 		}
@@ -149,6 +152,9 @@ func TestFollow(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- f.Component().Run(ctx) }()
 		s := <-registry.streams
+		if !f.Any("acme", func(string) bool { return false }) {
+			t.Error("what nobody has told is known")
+		}
 		if _, err := f.Find("m", "", "acme"); !errors.Is(err, authz.ErrModelsUnknown) {
 			t.Errorf("before anything came: %v", err)
 		}
@@ -180,6 +186,9 @@ func TestFollow(t *testing.T) {
 		}
 		if _, err := f.Find("m", "", "acme"); err != nil {
 			t.Errorf("while it is away: %v", err)
+		}
+		if !f.Any("acme", func(string) bool { return false }) {
+			t.Error("what may have come meanwhile is said not to be there")
 		}
 		if _, err := f.Find("n", "", "acme"); !errors.Is(err, authz.ErrModelsUnknown) {
 			t.Errorf("what may have come meanwhile: %v", err)

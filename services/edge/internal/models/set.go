@@ -51,11 +51,26 @@ func (s *Set) without(name string) *Set {
 	return out
 }
 
+// Any reports whether callers of the tenant see a model of a name that is meant.
+func (s *Set) Any(tenant, platform string, meant func(name string) bool) bool {
+	for name, m := range s.models {
+		if m.seen(tenant, platform) && meant(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// seen reports whether callers of the tenant see the model.
+func (m *model) seen(tenant, platform string) bool {
+	return m.tenant == "" || m.tenant == tenant || tenant == platform
+}
+
 // Find returns what a reference may lead to for callers of the tenant; platform's
 // see every model. It returns authz.ErrNoModel where that is nothing.
 func (s *Set) Find(name, reference, tenant, platform string) (*authz.ModelFacts, error) {
 	m := s.models[name]
-	if m == nil || m.tenant != "" && m.tenant != tenant && tenant != platform {
+	if m == nil || !m.seen(tenant, platform) {
 		return nil, authz.ErrNoModel
 	}
 	out := &authz.ModelFacts{State: m.state, Labels: m.labels}

@@ -23,7 +23,10 @@ type ServerDeps struct {
 	// Model reports whether a tenant knows a model of this name; true where nobody can
 	// tell.
 	Model func(tenant, name string) bool
-	Clock clock.Clock
+	// Collection reports whether a tenant has a collection of this id, for the caller of
+	// ctx; true where nobody can tell.
+	Collection func(ctx context.Context, tenant, id string) bool
+	Clock      clock.Clock
 }
 
 // Server is edge.v1.CacheService. It is safe for concurrent use.
@@ -88,6 +91,9 @@ func (s *Server) warnings(ctx context.Context, p Purge) ([]string, error) {
 	}
 	if p.Model != "" && !s.d.Model(of, p.Model) {
 		out = append(out, fmt.Sprintf("there is no model %q now: only answers are purged that one of this name gave before", p.Model))
+	}
+	if p.Collection != "" && p.Tenant != AllTenants && !s.d.Collection(ctx, p.Tenant, p.Collection) {
+		out = append(out, fmt.Sprintf("the tenant %q has no collection %q now: only answers are purged that rest on one of this name", p.Tenant, p.Collection))
 	}
 	return out, nil
 }

@@ -32,22 +32,24 @@ func TestAPurgeOfNothingSaysSo(t *testing.T) {
 	c.Purges = purges(t, clk, "sqlite:"+filepath.Join(t.TempDir(), "edge.db"))
 	s := respcache.NewServer(respcache.ServerDeps{
 		Cache: c, Keys: keysOf("acme"), Clock: clk, Model: func(tenant, name string) bool { return name == tenant+"-own" },
+		Collection: func(_ context.Context, tenant, id string) bool { return id == tenant+"-own" },
 	})
 	ctx := identity.NewContext(t.Context(), identity.Caller{Tenant: "default", Subject: "ada"})
-	for _, p := range []struct{ tenant, model, want string }{
-		{"", "", ""},
-		{"default", "default-own", ""},
-		{"acme", "acme-own", ""},
-		{"*", "default-own", ""},
-		{"acne", "", `the tenant "acne" has no API key now`},
-		{"acme", "smoll", `no model "smoll" now`},
-		{"*", "smoll", `no model "smoll" now`},
+	for _, p := range []struct{ tenant, model, collection, want string }{
+		{"", "", "", ""},
+		{"default", "default-own", "default-own", ""},
+		{"acme", "acme-own", "acme-own", ""},
+		{"*", "default-own", "anybody's", ""},
+		{"acne", "", "", `the tenant "acne" has no API key now`},
+		{"acme", "smoll", "", `no model "smoll" now`},
+		{"*", "smoll", "", `no model "smoll" now`},
+		{"acme", "", "hamdbook", `the tenant "acme" has no collection "hamdbook" now`},
 	} {
 		_, err := s.PurgeCache(ctx, &edgev1.PurgeCacheRequest{Tenant: p.tenant + "\u0090", Model: p.model})
 		if e := apierr.From(err); e == nil || e.Field != "tenant" {
 			t.Errorf("%+v with a control character: %v", p, err)
 		}
-		got, err := s.PurgeCache(ctx, &edgev1.PurgeCacheRequest{Tenant: p.tenant, Model: p.model})
+		got, err := s.PurgeCache(ctx, &edgev1.PurgeCacheRequest{Tenant: p.tenant, Model: p.model, Collection: p.collection})
 		if err != nil || got.GetRevision() == 0 {
 			t.Fatalf("%+v: %v, %v", p, got, err)
 		}

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/poterne/poterne/pkg/apierr"
+	"github.com/poterne/poterne/pkg/identity"
 	"github.com/poterne/poterne/pkg/sqldb"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/metrics"
 	"github.com/poterne/poterne/services/edge/internal/respcache"
 	"github.com/poterne/poterne/services/edge/internal/serving"
@@ -14,6 +18,9 @@ import (
 
 // cacheSecret is the row that holds the key by which shared answers are sealed.
 const cacheSecret = "response-cache"
+
+// patience is how long a purge waits for what is only said beside it.
+const patience = time.Second
 
 // openCache makes the response cache, where one is configured. It is here since it
 // shares the store.
@@ -50,8 +57,21 @@ func (s *Security) openCache(ctx context.Context, cfg respcache.Config, d Deps, 
 		return err
 	}
 	s.close = append(s.close, s.Cache.Close)
-	s.CacheAdmin = respcache.NewServer(respcache.ServerDeps{Cache: s.Cache, Keys: s.keys, Model: s.knows, Clock: d.Clock})
+	s.CacheAdmin = respcache.NewServer(respcache.ServerDeps{Cache: s.Cache, Keys: s.keys, Model: s.knows, Collection: hasCollection(d.Search), Clock: d.Clock})
 	return s.openServing(cfg, d)
+}
+
+// hasCollection returns what asks the search service whether a tenant has a collection;
+// true where it does not say.
+func hasCollection(search searchv1.SearchServiceClient) func(ctx context.Context, tenant, id string) bool {
+	return func(ctx context.Context, tenant, id string) bool {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		caller, _ := identity.FromContext(ctx)
+		caller.Tenant = tenant // the policy lets them purge its answers
+		_, err := search.GetCollection(identity.NewContext(ctx, caller), &searchv1.GetCollectionRequest{Collection: id})
+		return apierr.ReasonOf(err) != apierr.NotFound
+	}
 }
 
 // openServing has the cache remember for a moment what would answer. What it follows is

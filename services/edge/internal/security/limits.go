@@ -43,7 +43,7 @@ func (s *Security) openLimits(ctx context.Context, cfg Config, d Deps, db *sqldb
 	s.LimitAdmin = limitserver.New(limitserver.Deps{
 		Store: store, Follower: follower, Engine: s.limits.engine, Platform: cfg.Authz.PlatformTenant, Clock: d.Clock, Log: d.Telemetry.Logger,
 		PerMinute: s.perMinute(cfg.Limits.RequestsPerMinute), Classes: limit.Table(),
-		Keys: s.keys, Model: s.knows,
+		Keys: s.keys, Model: s.knows, AnyModel: s.models.Any,
 	})
 	s.Meters = append(s.Meters, limitrule.NewMeter(s.limits.engine))
 	return nil

@@ -21,6 +21,7 @@ import (
 	"github.com/poterne/poterne/pkg/telemetry"
 	inferencev1 "github.com/poterne/poterne/proto/gen/poterne/inference/v1"
 	registryv1 "github.com/poterne/poterne/proto/gen/poterne/registry/v1"
+	searchv1 "github.com/poterne/poterne/proto/gen/poterne/search/v1"
 	"github.com/poterne/poterne/services/edge/internal/admin"
 	"github.com/poterne/poterne/services/edge/internal/apikey"
 	"github.com/poterne/poterne/services/edge/internal/audit"
@@ -69,6 +70,8 @@ type Deps struct {
 	Inference inferencev1.InferenceServiceClient
 	// Registry is told of the variants that were made.
 	Registry registryv1.RegistryServiceClient
+	// Search is asked whether there is a collection.
+	Search searchv1.SearchServiceClient
 	// PolicyProblems is told which tenants' policies could not be loaded, and why; nil
 	// when nobody wants to know.
 	PolicyProblems func(problems map[string]string)

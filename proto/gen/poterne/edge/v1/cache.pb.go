@@ -95,7 +95,8 @@ type PurgeCacheResponse struct {
 	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// The number of the purge: a later one's is greater.
 	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Why it may be about no answers: a tenant or a model that is not known now.
+	// Why it may be about no answers: a tenant or a model that is not known now, or a
+	// collection that the tenant does not have now.
 	Warnings      []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

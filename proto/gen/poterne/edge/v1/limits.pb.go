@@ -714,7 +714,7 @@ type SetLimitResponse struct {
 	// The limit as it is kept.
 	Limit *Limit `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
 	// Why it may be about nobody's requests: tenants and API keys that are not known now,
-	// and models. Patterns are not looked for, and users are not known.
+	// and models. Users are not known, and patterns are looked for among models alone.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
