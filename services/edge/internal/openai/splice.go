@@ -225,12 +225,20 @@ func (s *started) opens(index []byte) bool {
 	return true
 }
 
-// hasRole reports whether a choice's first delta says who speaks.
+// hasRole reports whether a choice's first delta says who speaks, and beside that nothing
+// but texts: an answer that begins with anything else is read, and refused where it cannot
+// be.
 func hasRole(delta []byte) bool {
 	role := false
 	return delta[0] == '{' && members(delta, func(name, value []byte) bool {
-		role = role || string(name) == "role" && len(value) > len(`""`) && value[0] == '"'
-		return true
+		switch string(name) {
+		case "role":
+			role = len(value) > len(`""`) && value[0] == '"'
+			return role
+		case "content", "reasoning_content", "refusal":
+			return value[0] == '"' || value[0] == 'n'
+		}
+		return value[0] == 'n'
 	}) && role
 }
 

@@ -17,6 +17,9 @@ type alike struct{ came, leaves jsonwalk.Alike }
 // other.
 const learnedFrom, learnedTo = 3, 6
 
+// maxAlike is the largest chunk, in bytes, that is learned: what it takes is kept.
+const maxAlike = 4 << 10
+
 // burst is the chunks of an answer that have come together.
 type burst struct {
 	direct *inproc.Direct
@@ -61,7 +64,7 @@ func (b *burst) splice(text, raw []byte) ([]byte, bool) {
 // leaves. They are copied as they came, and but for its first byte no text of theirs
 // decides on how.
 func (b *burst) learn(raw []byte, came int, text []byte, leaves int) {
-	if b.n++; b.n < learnedFrom || b.n > learnedTo || !b.direct.Held() {
+	if b.n++; b.n < learnedFrom || b.n > learnedTo || len(raw) > maxAlike || !b.direct.Held() {
 		return
 	}
 	if b.alike == nil {

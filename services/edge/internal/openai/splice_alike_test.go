@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -66,6 +67,12 @@ func TestWhatIsNotLearned(t *testing.T) {
 		}
 	}
 	direct.Hold()
+	for range 10 {
+		if s.splice([]byte(saying(strings.Repeat("a", maxAlike))), begun(0)); s.burst.alike != nil {
+			t.Fatal("a large chunk was learned")
+		}
+	}
+	s.burst.n = 0
 	for i := range 20 {
 		s.splice([]byte(`{"n":`+fmt.Sprint(i)+`,`+saying("a")[1:]), begun(0))
 	}
@@ -97,6 +104,10 @@ func TestFirstChunksAreSpliced(t *testing.T) {
 		`{"choices":[{"index":0,"delta":{"role":null}}]}`:                                                                           nil,
 		`{"choices":[{"index":0,"delta":{"role":""}}]}`:                                                                             nil,
 		`{"choices":[{"index":0,"delta":{"\u0072ole":"assistant"}}]}`:                                                               nil,
+		`{"choices":[{"index":0,"delta":{"role":"assistant","content":null,"tool_calls":null,"reasoning_content":"so"}}]}`:          {0},
+		`{"choices":[{"index":0,"delta":{"role":"assistant","content":5}}]}`:                                                        nil,
+		`{"choices":[{"index":0,"delta":{"role":"assistant","content":"a","tool_calls":"x"}}]}`:                                     nil,
+		`{"choices":[{"index":0,"delta":{"role":"assistant","content":"a","tool_calls":[]}}]}`:                                      nil,
 		`{"choices":[{"index":0,"delta":"role"}]}`:                                                                                  nil,
 		`{"choices":[{"index":0,"delta":{"role":"assistant"}},{"index":1,"delta":{}}]}`:                                             nil,
 		`{"choices":[{"index":0,"delta":{"role":"assistant"}},{"index":0,"delta":{"role":"assistant"}}]}`:                           nil,

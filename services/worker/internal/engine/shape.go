@@ -76,9 +76,12 @@ type burst struct {
 // all differ are not learned one after the other.
 const learnedFrom, learnedTo = 3, 6
 
+// maxShape is the largest chunk, in bytes, that is learned: what it takes is kept.
+const maxShape = 4 << 10
+
 // learn takes a chunk that was passed on as out.
 func (b *burst) learn(c *chunk, out []byte) {
-	if b.n++; b.n < learnedFrom || b.n > learnedTo || b.kept == nil {
+	if b.n++; b.n < learnedFrom || b.n > learnedTo || b.kept == nil || len(c.data) > maxShape {
 		return
 	}
 	if b.shape == nil {

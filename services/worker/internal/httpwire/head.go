@@ -42,7 +42,7 @@ func ordinaryHead(r *bufio.Reader) *ordinary {
 	}
 	_, _ = r.Discard(size)
 	if o.chunked() {
-		o.pieces = pieces{r: r, data: httputil.NewChunkedReader(r), last: &o.body.last}
+		o.pieces = pieces{r: r, data: httputil.NewChunkedReader(r)}
 		o.body.Reader = &o.pieces
 	} else {
 		o.rest = fixed{r: r, left: o.ContentLength}
@@ -151,7 +151,8 @@ const chunked = "chunked"
 
 // chunked reports whether the line says that the body is chunked, and nothing else of it.
 func (l line) chunked() bool {
-	return strings.EqualFold(string(l.name), "Transfer-Encoding") && strings.EqualFold(string(l.value), chunked)
+	return strings.EqualFold(string(l.name), "Transfer-Encoding") &&
+		len(l.value) == len(chunked) && strings.EqualFold(string(l.value), chunked) // of ASCII
 }
 
 // fields reads the lines of a head, and the length that they tell; nil says that they are
@@ -224,7 +225,6 @@ func (f *fixed) Read(p []byte) (int, error) {
 type pieces struct {
 	r    *bufio.Reader
 	data io.Reader
-	last *bool // set when nothing can follow on the connection
 }
 
 // Read returns io.EOF when the end has come that stands behind the last chunk.
@@ -233,27 +233,37 @@ func (p *pieces) Read(b []byte) (int, error) {
 	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
-	if _, err := p.r.Peek(2); err != nil {
-		return n, io.ErrUnexpectedEOF
-	}
-	if !p.trailer() {
-		*p.last = true
+	if err := p.trailer(); err != nil {
+		return n, err
 	}
 	return n, io.EOF
 }
 
-// trailer passes over what stands behind the last chunk. It reports false for what has not
-// come whole, or is no trailer.
-func (p *pieces) trailer() bool {
-	rest, _ := p.r.Peek(p.r.Buffered())
-	for lines := rest; ; {
-		if bytes.HasPrefix(lines, []byte("\r\n")) {
-			_, _ = p.r.Discard(len(rest) - len(lines) + 2)
-			return true
+var errTrailer = errors.New("httpwire: what follows the last chunk is no trailer")
+
+// trailer passes over what stands behind the last chunk: an empty line, after fields that
+// fit what is read at once.
+func (p *pieces) trailer() error {
+	const line = "\r\n"
+	for {
+		rest, _ := p.r.Peek(p.r.Buffered())
+		if bytes.HasPrefix(rest, []byte(line)) {
+			_, _ = p.r.Discard(len(line))
+			return nil
 		}
-		var ok bool
-		if _, lines, ok = nextLine(lines); !ok {
-			return false
+		if bytes.Contains(rest, []byte(line+line)) {
+			if _, err := textproto.NewReader(p.r).ReadMIMEHeader(); err != nil {
+				return errTrailer
+			}
+			return nil
+		}
+		switch _, err := p.r.Peek(len(rest) + 1); {
+		case errors.Is(err, bufio.ErrBufferFull):
+			return errTrailer
+		case errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
 		}
 	}
 }
