@@ -240,6 +240,9 @@ func TestResponseStreamOfThoughtsAndFunctions(t *testing.T) {
 	if got[len(got)-1] != "response.incomplete" || !strings.Contains(a.text, `"reason":"max_output_tokens"`) {
 		t.Errorf("%v: %s", got, a.text)
 	}
+	if n := strings.Count(a.text, `"status":"incomplete"`); n != 3 { // the last item, in its own event and in the response, and that
+		t.Errorf("%d are incomplete: %s", n, a.text)
+	}
 	count := make(map[string]int)
 	for _, kind := range got {
 		count[kind]++

@@ -28,7 +28,7 @@ func TestBudgetsOfNobody(t *testing.T) {
 	}
 	set := func(scope, name, more string, as ...string) answer {
 		t.Helper()
-		return g.do("POST", "/v1/admin/budgets", fmt.Sprintf(`{%s"budget":{"id":"b-%s","scope":%q,"scope_name":%q,"period":"day","unit":"tokens","amount":1}}`,
+		return g.do("POST", "/v1/admin/budgets", fmt.Sprintf(`{%s"budget":{"id":"b-%s","scope":%q,"scope_name":%q,"period":"day","unit":"tokens","amount":1,"warnings":[50]}}`,
 			more, strings.ToLower(scope+name), scope, name), as...)
 	}
 
@@ -48,16 +48,18 @@ func TestBudgetsOfNobody(t *testing.T) {
 		t.Errorf("set all the same: %s", a.text)
 	}
 
+	idle := g.do("POST", "/v1/admin/budgets", `{"tenant":"acme","budget":{"id":"idle","scope":"tenant","period":"day","unit":"tokens","amount":1}}`)
 	for name, c := range map[string]struct {
 		a       answer
 		warning string // "": there is none
 	}{
-		"a key":              {set("key", own, "", admin...), ""},
-		"a revoked key":      {set("key", revoked, "", admin...), "was revoked"},
-		"a group":            {set("team", "lab", "", admin...), ""},
-		"a group of nobody":  {set("team", "lub", "", admin...), `in the group "lub"`},
-		"a tenant":           {set("tenant", "", `"tenant":"acme",`), ""},
-		"a tenant of nobody": {set("tenant", "", `"tenant":"acne",`), `the tenant "acne"`},
+		"neither hard nor with warnings": {idle, "refuses nothing"},
+		"a key":                          {set("key", own, "", admin...), ""},
+		"a revoked key":                  {set("key", revoked, "", admin...), "was revoked"},
+		"a group":                        {set("team", "lab", "", admin...), ""},
+		"a group of nobody":              {set("team", "lub", "", admin...), `in the group "lub"`},
+		"a tenant":                       {set("tenant", "", `"tenant":"acme",`), ""},
+		"a tenant of nobody":             {set("tenant", "", `"tenant":"acne",`), `the tenant "acne"`},
 	} {
 		if c.a.status != http.StatusOK {
 			t.Errorf("%s: %d %s", name, c.a.status, c.a.text)

@@ -93,7 +93,11 @@ func beginOmitted(b []byte, n int) []byte {
 	return binary.AppendUvarint(append(b, itemOmitted), uint64(n))
 }
 
-// appendText writes a text, cut to its bound, and mended where it is no UTF-8.
+// cut ends a text that was longer.
+const cut = "\u2026"
+
+// appendText writes a text, cut to its bound, which can be seen, and mended where it is no
+// UTF-8.
 func appendText(b []byte, s string) []byte {
 	if len(s) > MaxText || !utf8.ValidString(s) {
 		s = clean(s)
@@ -102,12 +106,15 @@ func appendText(b []byte, s string) []byte {
 }
 
 func clean(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), MaxText)], "?")
-	for len(s) > MaxText { // a broken byte may become longer
-		_, size := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-size]
+	s = strings.ToValidUTF8(s[:min(len(s), MaxText+utf8.UTFMax)], "?")
+	if len(s) <= MaxText {
+		return s
 	}
-	return s
+	end := MaxText - len(cut)
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + cut
 }
 
 // Noted is a decision as it was kept.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 func arrived() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) }
@@ -130,4 +131,19 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%x is not the only form", data)
 		}
 	})
+}
+
+// A text that was cut can be seen to be, and stays text.
+func TestCutTexts(t *testing.T) {
+	for text, want := range map[string]string{
+		strings.Repeat("a", MaxText):                     strings.Repeat("a", MaxText),
+		strings.Repeat("a", MaxText+1):                   strings.Repeat("a", MaxText-len(cut)) + cut,
+		strings.Repeat("a", MaxText-4) + "\u00e9\u00e9b": strings.Repeat("a", MaxText-4) + cut,
+		strings.Repeat("\u00e9", MaxText):                strings.Repeat("\u00e9", (MaxText-len(cut))/2) + cut,
+		"a\xff":                                          "a?",
+	} {
+		if got := clean(text); got != want || len(got) > MaxText || !utf8.ValidString(got) {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
 }

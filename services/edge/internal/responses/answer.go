@@ -52,13 +52,7 @@ func begun(a ask, id string, created int64) *edgev1.Response {
 // end notes how a response ended.
 func (s *Server) end(r *edgev1.Response, finish string, u *edgev1.Usage) {
 	r.Status = statusCompleted
-	switch finish {
-	case "length":
-		r.IncompleteDetails = &edgev1.ResponseIncomplete{Reason: "max_output_tokens"}
-	case "content_filter":
-		r.IncompleteDetails = &edgev1.ResponseIncomplete{Reason: finish}
-	}
-	if r.GetIncompleteDetails() != nil {
+	if r.IncompleteDetails = incomplete(finish); r.GetIncompleteDetails() != nil {
 		r.Status = statusIncomplete
 		if n := len(r.GetOutput()); n > 0 {
 			r.Output[n-1].Status = statusIncomplete
@@ -75,6 +69,17 @@ func (s *Server) end(r *edgev1.Response, finish string, u *edgev1.Usage) {
 			OutputTokensDetails: &edgev1.ResponseOutputTokensDetails{ReasoningTokens: usagedetail.Of(u).GetReasoningTokens()},
 		}
 	}
+}
+
+// incomplete is why a response is not whole; nil where it is.
+func incomplete(finish string) *edgev1.ResponseIncomplete {
+	switch finish {
+	case "length":
+		return &edgev1.ResponseIncomplete{Reason: "max_output_tokens"}
+	case "content_filter":
+		return &edgev1.ResponseIncomplete{Reason: finish}
+	}
+	return nil
 }
 
 // output is what a chat's message says, as items.

@@ -106,7 +106,7 @@ func (w *writer) more(kind, text string, annotations []*edgev1.Annotation) error
 		return nil
 	}
 	if part.GetType() != kind {
-		if err := w.close(); err != nil {
+		if err := w.close(statusCompleted); err != nil {
 			return err
 		}
 		part = &edgev1.ResponsePart{Type: kind, Text: new(string)}
@@ -180,7 +180,7 @@ func (w *writer) start(item *edgev1.ResponseItem, part *edgev1.ResponsePart) err
 
 func (w *writer) function(call *edgev1.ToolCall) error {
 	if w.open.GetType() != responseitem.Call || w.call != call.GetIndex() {
-		if err := w.close(); err != nil {
+		if err := w.close(statusCompleted); err != nil {
 			return err
 		}
 		w.call = call.GetIndex()
@@ -201,13 +201,13 @@ func (w *writer) function(call *edgev1.ToolCall) error {
 	return w.event(e)
 }
 
-// close says that the open item is whole.
-func (w *writer) close() error {
+// close ends the open item, which is whole unless status says that it is not.
+func (w *writer) close(status string) error {
 	if w.open == nil {
 		return nil
 	}
 	item := w.open
-	item.Status = statusCompleted
+	item.Status = status
 	if item.GetType() == responseitem.Call {
 		e := w.itemEvent("response.function_call_arguments.done")
 		e.Arguments, e.Name = item.Arguments, &item.Name
@@ -245,7 +245,11 @@ func (w *writer) end(ctx context.Context) error {
 	if w.response == nil {
 		return nil
 	}
-	if err := w.close(); err != nil {
+	status := statusCompleted
+	if incomplete(w.finish) != nil {
+		status = statusIncomplete
+	}
+	if err := w.close(status); err != nil {
 		return err
 	}
 	w.server.end(w.response, w.finish, w.usage)

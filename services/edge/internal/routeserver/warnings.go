@@ -45,7 +45,7 @@ func (s *Server) warnings(r *route.Route) []string {
 			}
 		}
 	}
-	return slices.Concat(out, s.sameAgain(r), unmet(&r.Match), r.Idle())
+	return slices.Concat(out, s.sameAgain(r), mirrored(r), unmet(&r.Match), r.Idle())
 }
 
 // sameAgain says which fallbacks lead to the version that has failed before they are
@@ -73,6 +73,19 @@ func (s *Server) sameAgain(r *route.Route) []string {
 		}
 	}
 	return out
+}
+
+// mirrored says that a route has nothing to copy: what is asked of the mirror's own model
+// is not asked twice.
+func mirrored(r *route.Route) []string {
+	targets := r.Match.Models
+	if r.Model != "" {
+		targets = []string{r.Model}
+	}
+	if r.Mirror.Model == "" || len(targets) == 0 || slices.ContainsFunc(targets, func(m string) bool { return m != r.Mirror.Model }) {
+		return nil
+	}
+	return []string{fmt.Sprintf("mirror.model: nothing is copied to %q, which the requests are for themselves", r.Mirror.Model)}
 }
 
 func purpose(t commonv1.Task) string {

@@ -49,6 +49,9 @@ func (s *Server) SetBudget(ctx context.Context, req *edgev1.SetBudgetRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	if !b.Hard && len(b.Warnings) == 0 {
+		warnings = append(warnings, "the budget is counted, and no more: it refuses nothing (hard is not set), and warns of nothing (there are no warnings)")
+	}
 	if b, err = s.usage.budgets.Set(ctx, b, platform); err != nil {
 		return nil, budgetError(err)
 	}

@@ -46,7 +46,7 @@ type Budget struct {
 	Amount int64 `protobuf:"varint,7,opt,name=amount,proto3" json:"amount,omitempty"`
 	// From how many per cent of the amount callers are warned, in rising order.
 	Warnings []int32 `protobuf:"varint,8,rep,packed,name=warnings,proto3" json:"warnings,omitempty"`
-	// Whether requests are refused that do not fit.
+	// Whether requests are refused that do not fit; false where it is not given.
 	Hard bool `protobuf:"varint,9,opt,name=hard,proto3" json:"hard,omitempty"`
 	// Whether only the platform's administrators change it.
 	Platform bool `protobuf:"varint,10,opt,name=platform,proto3" json:"platform,omitempty"`
