@@ -2,7 +2,7 @@
 -- Times are microseconds since 1970; 0 means none. Money is in millionths of the
 -- currency's unit.
 
--- What models cost. Rows are added and never changed.
+-- What models cost. Rows are added and never changed; a price to come may be taken back.
 CREATE TABLE edge_prices (
     revision    BIGINT  NOT NULL PRIMARY KEY,
     target      TEXT    NOT NULL, -- the four that follow, in one
