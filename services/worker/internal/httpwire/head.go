@@ -26,8 +26,9 @@ type ordinary struct {
 const maxLines = 16
 
 // ordinaryHead reads the head of an answer that has come whole, says 200 in HTTP/1.1, and
-// names the length of its body, or that it is chunked (RFC 9112, sections 4 to 7). It returns nil for any other,
-// of which nothing is taken then: http.ReadResponse knows them all.
+// names the length of its body, or that it is chunked (RFC 9112, sections 4 to 7). It
+// returns nil for any other, of which nothing is taken then: http.ReadResponse knows them
+// all.
 func ordinaryHead(r *bufio.Reader) *ordinary {
 	first, lines, size := come(r)
 	if size == 0 {
